@@ -1,0 +1,137 @@
+"""Everything that can be set about the feed, with its bounds. The command line and files fill this in."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+SOURCE_KINDS = ("live", "none", "simulated", "replay:FILE")
+
+
+class SettingsError(ValueError):
+    """A setting is wrong. The text names it, says what is wrong and what would be right."""
+
+
+class FeedSettings(Struct, frozen=True, kw_only=True):
+    """Settings of ``omega serve``. Times in seconds, sizes in bytes, ports 0 for any free one.
+
+    ``None`` for ``tls_port`` or ``http_port`` leaves that listener out. ``rate_limit`` is messages per second
+    and client; None means none on loopback, and 100 elsewhere.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    tls_port: int | None = 8766
+    http_host: str = "127.0.0.1"
+    http_port: int | None = 8767
+    source: str = "live"
+    venues: tuple[str, ...] = ()
+    broker: str = "embedded"
+    workers: int = 1
+    cert: Path | None = None
+    key: Path | None = None
+    fallback: Literal["none", "simulated"] = "none"
+    seed: int | None = None
+
+    history_messages: int = 10_000
+    history_seconds: float = 3600.0
+    price_interval_ms: int = 0
+
+    max_message_size: int = 1 << 20
+    outbox_limit: int = 1 << 20
+    max_connections: int = 100_000
+    max_connections_per_address: int | None = None
+    rate_limit: float | None = None
+    ping_interval: float = 20.0
+    pong_timeout: float = 20.0
+    handshake_timeout: float = 5.0
+    close_timeout: float = 2.0
+    strict: bool = False
+
+    require_token: bool = False
+    token_secret: Path | None = None
+    token_public_key: Path | None = None
+    token_jwks: str | None = None
+    origins: tuple[str, ...] = ()
+    hostnames: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+
+    def validate(self) -> FeedSettings:
+        """Check every bound; returns self.
+
+        Raises:
+            SettingsError: naming the first setting that is wrong.
+        """
+        for name in ("port", "tls_port", "http_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65535:
+                raise SettingsError(f"{_option(name)} must be 0 to 65535 (0 picks a free one), not {port}")
+        taken = [p for p in (self.port, self.tls_port, self.http_port) if p]
+        if len(set(taken)) != len(taken):
+            raise SettingsError("--port, --tls-port and --http-port must differ")
+        kind, _, rest = self.source.partition(":")
+        if kind not in ("live", "none", "simulated", "replay") or (kind == "replay" and not rest):
+            raise SettingsError(f"--source must be one of {', '.join(SOURCE_KINDS)}, not {self.source!r}")
+        for name, low, high in _BOUNDS:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise SettingsError(f"{_option(name)} must be {low} to {high}, not {value}")
+        if self.key is not None and self.cert is None:
+            raise SettingsError("--key needs --cert")
+        return self
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether every WebSocket listener is bound to this machine alone."""
+        return is_loopback(self.host)
+
+    @property
+    def effective_rate_limit(self) -> float | None:
+        """Messages per second and client, None for no limit."""
+        if self.rate_limit is not None:
+            return self.rate_limit or None
+        return None if self.loopback_only else 100.0
+
+    @property
+    def effective_connections_per_address(self) -> int:
+        """Connections per client address; loopback is not limited beyond the whole."""
+        if self.max_connections_per_address is not None:
+            return self.max_connections_per_address
+        return self.max_connections if self.loopback_only else 100
+
+
+_BOUNDS: tuple[tuple[str, float, float], ...] = (
+    ("workers", 1, 64),
+    ("history_messages", 1, 1_000_000),
+    ("history_seconds", 1, 30 * 86_400),
+    ("price_interval_ms", 0, 60_000),
+    ("max_message_size", 1024, 64 << 20),
+    ("outbox_limit", 4096, 1 << 30),
+    ("max_connections", 1, 10_000_000),
+    ("max_connections_per_address", 1, 10_000_000),
+    ("rate_limit", 0, 1_000_000),
+    ("ping_interval", 0.05, 3600),
+    ("pong_timeout", 0.05, 3600),
+    ("handshake_timeout", 0.05, 600),
+    ("close_timeout", 0.0, 60),
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` (a name or an address) can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

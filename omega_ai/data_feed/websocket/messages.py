@@ -1,0 +1,442 @@
+"""Every wire message of ``omega.v2``: decoding and validation of the client's, encoding of the server's.
+
+JSON objects in text frames, UTF-8. Numbers are JSON numbers that keep the digits that the venue or the client
+wrote; times are ISO 8601 UTC with microseconds and ``Z``. A *body* is a message to be published, before the
+broker adds ``epoch`` and ``seq`` (see ``broker.base``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from omega_ai.core.timestamps import format_utc, parse_utc
+from omega_ai.data_feed.broker.base import Position
+from omega_ai.data_feed.market import BtcPrice, Candle, Quote, SourcePrice, SourceStatus, Trade
+from omega_ai.data_feed.websocket.errors import ErrorCode, MessageError, from_validation
+
+SUBPROTOCOL = "omega.v2"
+
+PUBLISHED_CHANNELS = ("btc_price", "trades", "quotes", "candles", "status", "broadcast")
+"""Channels with a sequence, kept by the broker. A message's ``type`` is its channel's name."""
+
+CHANNELS = (*PUBLISHED_CHANNELS, "heartbeat")
+DEFAULT_CHANNELS = ("btc_price", "broadcast")
+CLIENT_PUBLISHED = ("btc_price", "broadcast")
+
+MAX_PRICE = Decimal(10) ** 12
+MAX_DIGITS = 40
+MAX_INTERVAL_MS = 60_000
+HISTORY_LIMIT = 1000
+
+RequestId = Annotated[str, Meta(max_length=128)] | Annotated[int, Meta(ge=-(2**53), le=2**53)]
+ChannelName = Annotated[str, Meta(max_length=64)]
+ChannelList = Annotated[list[ChannelName], Meta(max_length=64)]
+Mode = Literal["all", "latest"]
+
+# ---------------------------------------------------------------- client -> server
+
+
+class Since(Struct, frozen=True):
+    """The last position a client has seen of a channel."""
+
+    epoch: Annotated[str, Meta(max_length=64)]
+    seq: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class Subscribe(Struct, frozen=True, tag="subscribe", tag_field="type"):
+    """Asks for channels, from now on or ``since`` a position."""
+
+    channels: ChannelList
+    id: RequestId | None = None
+    mode: Mode = "all"
+    interval_ms: Annotated[int, Meta(ge=0, le=MAX_INTERVAL_MS)] = 0
+    since: dict[ChannelName, Since] = {}
+
+
+class Unsubscribe(Struct, frozen=True, tag="unsubscribe", tag_field="type"):
+    """Gives channels up."""
+
+    channels: ChannelList
+    id: RequestId | None = None
+
+
+class HistoryRequest(Struct, frozen=True, tag="history", tag_field="type"):
+    """Asks for past messages of a channel: ``since`` a position, or the newest ``limit``."""
+
+    channel: ChannelName
+    id: RequestId | None = None
+    since: Since | None = None
+    limit: Annotated[int, Meta(ge=1, le=HISTORY_LIMIT)] | None = None
+
+
+class Ping(Struct, frozen=True, tag="ping", tag_field="type"):
+    """Asks for a ``pong``."""
+
+    id: RequestId | None = None
+
+
+class Auth(Struct, frozen=True, tag="auth", tag_field="type"):
+    """Presents a token (a JWT)."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=8192)]
+    id: RequestId | None = None
+
+
+class Echo(Struct, frozen=True, tag="test", tag_field="type"):
+    """Anything; comes back to its sender. The other fields are read from the raw text."""
+
+    id: Raw = Raw()
+
+
+class LoadEcho(Struct, frozen=True, tag="load_test", tag_field="type"):
+    """As ``Echo``, for load generators."""
+
+    id: Raw = Raw()
+
+
+class PublishPrice(Struct, frozen=True, tag="btc_price", tag_field="type"):
+    """A client's price. The numbers are read raw, so that their digits are kept and strings are refused."""
+
+    price: Raw
+    volume: Raw
+    timestamp: str
+    symbol: Annotated[str, Meta(pattern=r"^[A-Z0-9]{2,10}-[A-Z0-9]{2,10}$")] = "BTC-USD"
+    id: RequestId | None = None
+
+
+class PublishBroadcast(Struct, frozen=True, tag="broadcast", tag_field="type"):
+    """Anything with a time, for all subscribers. The other fields are read from the raw text."""
+
+    timestamp: str
+    id: Raw = Raw()
+
+
+ClientMessage = (
+    Subscribe | Unsubscribe | HistoryRequest | Ping | Auth | Test | LoadTest | PublishPrice | PublishBroadcast
+)
+
+
+class _IdOnly(Struct):
+    id: RequestId | None = None
+
+
+_decode = msgspec.json.Decoder(ClientMessage).decode
+_decode_id = msgspec.json.Decoder(_IdOnly).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_any = msgspec.json.Decoder(Any, float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def decode_client_message(text: bytes) -> ClientMessage:
+    """A frame's text -> a validated message.
+
+    Raises:
+        MessageError: with the code, the field and a sentence for the client.
+    """
+    try:
+        message: ClientMessage = _decode(text)
+        return message
+    except msgspec.ValidationError as error:
+        raise from_validation(error) from None
+    except msgspec.DecodeError as error:
+        # A client reads this: the parser's own words say what and where, and hold nothing secret.
+        raise MessageError(ErrorCode.INVALID_JSON, f"not valid JSON: {error}"[:200]) from None
+    except RecursionError:
+        raise MessageError(ErrorCode.INVALID_JSON, "nested too deep") from None
+
+
+def request_id_of(text: bytes) -> int | str | None:
+    """The ``id`` of a message that could not be decoded, where it can be made out."""
+    try:
+        return _decode_id(text).id
+    except (msgspec.DecodeError, RecursionError):  # ValidationError is a DecodeError
+        return None
+
+
+def number_field(raw: Raw, field: str, *, positive: bool) -> Decimal:
+    """A raw JSON number -> ``Decimal`` with all its digits.
+
+    Raises:
+        MessageError: not a number (a string, a boolean, null ...), out of bounds, or over-long.
+    """
+    text = bytes(raw)
+    if not text or text[0] not in b"-0123456789":
+        raise MessageError(ErrorCode.INVALID_FIELD, f"field '{field}' must be a number", field=field)
+    value = Decimal(text.decode()) if len(text) <= MAX_DIGITS else None
+    if value is None or abs(value.adjusted()) > MAX_DIGITS:
+        raise MessageError(
+            ErrorCode.INVALID_FIELD, f"field '{field}' has more than {MAX_DIGITS} digits", field=field
+        )
+    if value < 0 or (positive and value == 0):
+        bound = "greater than 0" if positive else "0 or greater"
+        raise MessageError(ErrorCode.INVALID_FIELD, f"field '{field}' must be {bound}", field=field)
+    if value > MAX_PRICE:
+        raise MessageError(
+            ErrorCode.INVALID_FIELD, f"field '{field}' must be at most {MAX_PRICE:f}", field=field
+        )
+    return value
+
+
+def time_field(text: str, field: str = "timestamp") -> int:
+    """A client's time -> nanoseconds since the Unix epoch.
+
+    Raises:
+        MessageError: not ISO 8601, or without a zone.
+    """
+    try:
+        return parse_utc(text)
+    except ValueError as error:
+        raise MessageError(ErrorCode.INVALID_FIELD, f"field '{field}': {error}", field=field) from None
+
+
+def client_price(message: PublishPrice) -> BtcPrice:
+    """A client's validated price as the channel's.
+
+    One unproven source is what it is, so its ``state`` is ``degraded``.
+    """
+    price = number_field(message.price, "price", positive=True)
+    volume = number_field(message.volume, "volume", positive=False)
+    return BtcPrice(
+        symbol=message.symbol,
+        price=price,
+        volume=volume,
+        bid=None,
+        ask=None,
+        source_timestamp_ns=time_field(message.timestamp),
+        sources={"client": SourcePrice(used=True, price=price)},
+        state="degraded",
+    )
+
+
+# ---------------------------------------------------------------- server -> client, to one
+
+
+def encode_echo(text: bytes, received_at: str) -> bytes:
+    """``test`` and ``load_test``: the sender's own fields, byte for byte, with ``received_at``."""
+    fields = _decode_fields(text)
+    fields["received_at"] = Raw(b'"%b"' % received_at.encode())
+    return _encode(fields)
+
+
+def encode_pong(request_id: int | str | None, timestamp: str) -> bytes:
+    """Answer to ``ping``."""
+    return _reply("pong", request_id, timestamp=timestamp)
+
+
+def encode_authenticated(request_id: int | str | None, subject: str, timestamp: str) -> bytes:
+    """Answer to a good ``auth``."""
+    return _reply("authenticated", request_id, subject=subject, timestamp=timestamp)
+
+
+def encode_subscribed(
+    request_id: int | str | None,
+    channel: str,
+    position: Position | None,
+    mode: Mode,
+    interval_ms: int,
+    recovered: bool,
+) -> bytes:
+    """One channel's answer to ``subscribe``; ``heartbeat`` has no sequence, so no ``position``."""
+    fields: dict[str, Any] = {"channel": channel}
+    if position is not None:
+        fields |= {"epoch": position.epoch, "seq": position.seq}
+    fields["mode"] = mode
+    if mode == "latest":
+        fields["interval_ms"] = interval_ms
+    fields["recovered"] = recovered
+    return _reply("subscribed", request_id, **fields)
+
+
+def encode_unsubscribed(request_id: int | str | None, channels: Sequence[str]) -> bytes:
+    """Answer to ``unsubscribe``: the channels that are given up."""
+    return _reply("unsubscribed", request_id, channels=list(channels))
+
+
+def encode_history(
+    request_id: int | str | None, channel: str, position: Position, messages: Sequence[bytes]
+) -> bytes:
+    """Answer to ``history``: whole published messages, oldest first, and the channel's position."""
+    return _reply(
+        "history",
+        request_id,
+        channel=channel,
+        epoch=position.epoch,
+        seq=position.seq,
+        messages=[Raw(message) for message in messages],
+    )
+
+
+def encode_heartbeat(positions: Mapping[str, Position], timestamp: str) -> bytes:
+    """The top of every channel that the class of clients has, so that a lost tail shows."""
+    tops = {name: {"epoch": top.epoch, "seq": top.seq} for name, top in positions.items()}
+    return _encode({"type": "heartbeat", "timestamp": timestamp, "channels": tops})
+
+
+def _reply(kind: str, request_id: int | str | None, **fields: Any) -> bytes:
+    head: dict[str, Any] = {"type": kind}
+    if request_id is not None:
+        head["id"] = request_id
+    return _encode(head | fields)
+
+
+# ---------------------------------------------------------------- bodies, to be published
+
+
+class _PriceBody(Struct, tag="btc_price", tag_field="type"):
+    symbol: str
+    price: Decimal
+    volume: Decimal | None
+    bid: Decimal | None
+    ask: Decimal | None
+    timestamp: str
+    source_timestamp: str | None
+    sources: dict[str, SourcePrice]
+    state: str
+
+
+def encode_price_body(price: BtcPrice, now_ns: int) -> bytes:
+    """The body of a ``btc_price`` message; ``now_ns`` becomes its ``timestamp``."""
+    source_ns = price.source_timestamp_ns
+    return _encode(
+        _PriceBody(
+            symbol=price.symbol,
+            price=price.price,
+            volume=price.volume,
+            bid=price.bid,
+            ask=price.ask,
+            timestamp=format_utc(now_ns),
+            source_timestamp=None if source_ns is None else format_utc(source_ns),
+            sources=price.sources,
+            state=price.state,
+        )
+    )
+
+
+def encode_broadcast_body(text: bytes) -> bytes:
+    """A client's ``broadcast`` as a body: its own fields in its own digits, less the reserved ones."""
+    fields = _decode_fields(text)
+    body: dict[str, Raw] = {"type": Raw(b'"broadcast"')}
+    body.update((key, raw) for key, raw in fields.items() if key not in ("type", "epoch", "seq"))
+    return _encode(body)
+
+
+class _TradeBody(Struct, tag="trades", tag_field="type"):
+    venue: str
+    symbol: str
+    trade_id: str
+    price: Decimal
+    size: Decimal
+    side: str | None
+    timestamp: str
+    received_at: str
+
+
+def encode_trade_body(trade: Trade) -> bytes:
+    """The body of a ``trades`` message."""
+    return _encode(
+        _TradeBody(
+            venue=trade.venue,
+            symbol=trade.symbol,
+            trade_id=trade.trade_id,
+            price=trade.price,
+            size=trade.size,
+            side=trade.side,
+            timestamp=format_utc(trade.timestamp_ns),
+            received_at=format_utc(trade.received_ns),
+        )
+    )
+
+
+class _QuoteBody(Struct, tag="quotes", tag_field="type"):
+    venue: str
+    symbol: str
+    bid: Decimal
+    bid_size: Decimal | None
+    ask: Decimal
+    ask_size: Decimal | None
+    timestamp: str | None
+    received_at: str
+
+
+def encode_quote_body(quote: Quote) -> bytes:
+    """The body of a ``quotes`` message."""
+    return _encode(
+        _QuoteBody(
+            venue=quote.venue,
+            symbol=quote.symbol,
+            bid=quote.bid,
+            bid_size=quote.bid_size,
+            ask=quote.ask,
+            ask_size=quote.ask_size,
+            timestamp=None if quote.timestamp_ns is None else format_utc(quote.timestamp_ns),
+            received_at=format_utc(quote.received_ns),
+        )
+    )
+
+
+class _CandleBody(Struct, tag="candles", tag_field="type"):
+    symbol: str
+    interval: str
+    start: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    trades: int
+    final: bool
+    late: int
+
+
+def encode_candle_body(candle: Candle) -> bytes:
+    """The body of a ``candles`` message; ``interval`` is ``1s`` or ``1m``."""
+    interval = candle.interval_s
+    return _encode(
+        _CandleBody(
+            symbol=candle.symbol,
+            interval=f"{interval // 60}m" if interval % 60 == 0 else f"{interval}s",
+            start=format_utc(candle.start_ns),
+            open=candle.open,
+            high=candle.high,
+            low=candle.low,
+            close=candle.close,
+            volume=candle.volume,
+            trades=candle.trades,
+            final=candle.final,
+            late=candle.late,
+        )
+    )
+
+
+class _StatusBody(Struct, tag="status", tag_field="type", omit_defaults=True):
+    venue: str
+    state: str
+    age_ms: int | None
+    messages: int
+    gaps: int
+    reconnects: int
+    refused: int
+    timestamp: str
+    detail: str | None = None
+
+
+def encode_status_body(status: SourceStatus, now_ns: int) -> bytes:
+    """The body of a ``status`` message."""
+    return _encode(
+        _StatusBody(
+            venue=status.venue,
+            state=status.state,
+            age_ms=status.age_ms,
+            messages=status.messages,
+            gaps=status.gaps,
+            reconnects=status.reconnects,
+            refused=status.refused,
+            timestamp=format_utc(now_ns),
+            detail=status.detail,
+        )
+    )
