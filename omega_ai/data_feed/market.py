@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import Struct
 
 Side = Literal["buy", "sell"]
-"""The taker's side: ``buy`` lifted an ask, ``sell`` hit a bid. Venues that report the maker's are turned round."""
+"""The taker's side: ``buy`` lifted an ask, ``sell`` hit a bid. A venue's maker side is turned round."""
 
 PriceState = Literal["live", "degraded", "stale", "simulated"]
 
@@ -32,7 +32,7 @@ class Trade(Struct, frozen=True, tag="trade"):
 
 
 class Quote(Struct, frozen=True, tag="quote"):
-    """Best bid and ask at one venue. ``timestamp_ns`` is None where the venue sends none (Binance bookTicker)."""
+    """Best bid and ask at one venue. ``timestamp_ns`` is None where none is sent (Binance bookTicker)."""
 
     venue: str
     symbol: str

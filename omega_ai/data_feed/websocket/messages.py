@@ -117,7 +117,7 @@ class PublishBroadcast(Struct, frozen=True, tag="broadcast", tag_field="type"):
 
 
 ClientMessage = (
-    Subscribe | Unsubscribe | HistoryRequest | Ping | Auth | Test | LoadTest | PublishPrice | PublishBroadcast
+    Subscribe | Unsubscribe | HistoryRequest | Ping | Auth | Echo | LoadEcho | PublishPrice | PublishBroadcast
 )
 
 
