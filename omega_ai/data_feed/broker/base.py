@@ -16,8 +16,23 @@ and a *message* is the body with its position spliced in after the type::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
+
+MAX_BODY_BYTES = 1_048_576
+"""The largest body a broker accepts: what the server accepts from a client (1 MiB)."""
+
+HISTORY_MESSAGES = 10_000
+"""Messages kept a channel, unless told."""
+
+HISTORY_SECONDS = 600.0
+"""Age in seconds after which a message may be forgotten, unless told."""
+
+HISTORY_BYTES = 64 * 1_048_576
+"""Message text kept a channel, unless told: it binds when messages are large, not for prices."""
+
+_CHANNEL = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 
 
 class Position(NamedTuple):
@@ -39,8 +54,9 @@ class Publication(NamedTuple):
 class History(NamedTuple):
     """An answer to ``Broker.history``.
 
-    ``whole`` says that ``publications`` is everything after the position asked for, up to ``position``, with no
-    gap; when it is False, the position asked for is of another epoch or older than what is kept.
+    ``whole`` says that ``publications`` is everything after the position asked for, up to ``position``, with
+    no gap; when it is False, the position asked for is of another epoch, older than what is kept, or newer
+    than anything published, or ``limit`` cut the answer. A look back without ``since`` is whole.
     """
 
     position: Position
@@ -65,8 +81,16 @@ class BrokerUnreachable(BrokerError):
     """The broker did not answer at start. The text says where it was sought and what to do."""
 
 
+class BrokerClosed(BrokerError):
+    """The broker was used after ``close``."""
+
+
+class InvalidBody(BrokerError, ValueError):
+    """What was to be published is no body of its channel, or too large, or the channel's name is no name."""
+
+
 class PublishBufferFull(BrokerError):
-    """The broker has been away so long that the bound on waiting publications is reached; this one is refused."""
+    """The broker has been away so long that the bound on waiting publications is reached; one is refused."""
 
 
 Deliver = Callable[[Publication], None]
@@ -90,8 +114,14 @@ class Broker(Protocol):
     def publish(self, channel: str, body: bytes) -> None:
         """Accept ``body`` for publication, in the order of the calls; returns at once.
 
+        It does not have to have a position yet when this returns; ``flush`` waits for it. May be called from
+        within a ``deliver``; what it makes is delivered after the present publication has reached everybody.
+
         Raises:
-            PublishBufferFull: the broker is away and the buffer is full; nothing was accepted.
+            InvalidBody: not a body of this channel (see the module's text); nothing was accepted.
+            PublishBufferFull: the broker is away and the buffer is full; nothing was accepted. The channel's
+                next accepted publication begins a new epoch, so that subscribers see that something is missing.
+            BrokerClosed: after ``close``.
         """
         ...
 
@@ -100,17 +130,24 @@ class Broker(Protocol):
         ...
 
     async def subscribe(self, channels: Iterable[str], deliver: Deliver) -> dict[str, Position]:
-        """Call ``deliver`` for every publication after the positions returned, in order, without gap or double.
+        """Call ``deliver`` for each publication after the positions returned, in order, no gap, no double.
 
-        ``deliver`` is called from the event loop, never from within ``subscribe`` and before its return is seen
-        only for publications after the returned positions. When continuity is lost (the history was lost, or
-        too much was missed while the broker was away), the next publication has a new epoch or a jump in
-        ``seq``: the subscriber must look.
+        ``deliver`` is called from the event loop, never from within ``subscribe``, and before its return is
+        seen only for publications after the returned positions. When continuity is lost (the history was lost,
+        or too much was missed while the broker was away), the next publication has a new epoch or a jump in
+        ``seq``: the subscriber must look. An exception out of ``deliver`` is logged and goes no further.
         """
         ...
 
     async def history(self, channel: str, since: Position | None = None, limit: int | None = None) -> History:
-        """Read back: everything after ``since``, or the newest ``limit`` messages, oldest first."""
+        """Read back: everything after ``since``, or the newest ``limit`` messages, oldest first.
+
+        With both, at most the newest ``limit`` of what came after ``since``. With neither, all that is kept.
+        When ``since`` cannot be answered whole, ``publications`` is empty: nothing is recovered in part.
+
+        Raises:
+            BrokerError: the broker is away.
+        """
         ...
 
     def status(self) -> BrokerStatus:
@@ -124,6 +161,33 @@ class Broker(Protocol):
             BrokerError: no answer.
         """
         ...
+
+
+def check_channel(channel: str) -> None:
+    """Refuse what is no channel name: 1 to 128 letters, digits and ``_ . : / -``.
+
+    Raises:
+        InvalidBody: not one.
+    """
+    if not _CHANNEL.fullmatch(channel):
+        raise InvalidBody(f"{channel[:140]!r} is no channel name: use 1 to 128 of A-Z a-z 0-9 _ . : / -")
+
+
+def check_body(channel: str, body: bytes) -> None:
+    """Refuse what is not a body of ``channel`` as far as the first member, the end and the size show.
+
+    Raises:
+        InvalidBody: not one.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidBody(
+            f"a body of {len(body)} bytes for {channel!r}: at most {MAX_BODY_BYTES} are accepted"
+        )
+    head = b'{"type":"%b"' % channel.encode()
+    if not body.startswith(head) or not body.endswith(b"}") or body[len(head) : len(head) + 1] not in b",}":
+        raise InvalidBody(
+            f"a body of {channel!r} is a JSON object beginning {head.decode()}, not {body[:80]!r}"
+        )
 
 
 def message_of(channel: str, epoch: str, seq: int, body: bytes) -> bytes:
