@@ -1,0 +1,66 @@
+# Every target makes what it needs: a Python 3.11 or newer with the venv module, and make, are enough.
+# Overridable: PYTHON (which Python makes the environment), VENV (where it is), ARGS (handed to the command).
+
+PYTHON ?= $(shell scripts/find-python $(firstword $(MAKECMDGOALS)))
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+LOCKS := requirements/run.lock requirements/test.lock requirements/dev.lock
+# A stamp says that the environment holds what a lock lists. It is older than the lock when the lock has changed.
+RUN := $(VENV)/.run-installed
+TEST := $(VENV)/.test-installed
+DEV := $(VENV)/.dev-installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check cover format lock build clean
+
+help: ## say what there is
+	@echo "OMEGA BTC AI. Targets:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo "Options: PYTHON=python3.12 chooses the Python, ARGS='...' adds arguments to run, test and cover."
+
+run: $(RUN) ## start the feed: ws://localhost:8765, wss://localhost:8766, http://localhost:8767
+	@$(BIN)/omega serve $(ARGS)
+
+test: $(TEST) ## run the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## lint, format, types, borders between the parts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+cover: $(TEST) ## run the test suite and say what it does not reach
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+format: $(DEV) ## put the code in order
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+build: $(DEV) ## make the wheel and the source archive in dist/
+	$(BIN)/python -m hatchling build
+
+lock: $(DEV) ## write requirements/*.lock anew from pyproject.toml (UPGRADE=1 takes newer versions)
+	VENV=$(VENV) UPGRADE=$(UPGRADE) scripts/lock
+	@touch $(RUN) $(TEST) $(DEV)
+
+clean: ## remove the environment and everything made by the other targets
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache \
+	    .hypothesis .import_linter_cache reports
+	find omega_ai benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUN): requirements/run.lock pyproject.toml
+	@scripts/install $(VENV) run "$(PYTHON)"
+	@touch $@
+
+# What a larger set installs holds the smaller ones too: the locks agree on every version.
+$(TEST): requirements/test.lock pyproject.toml
+	@scripts/install $(VENV) test "$(PYTHON)"
+	@touch $(RUN) $@
+
+$(DEV): requirements/dev.lock pyproject.toml
+	@scripts/install $(VENV) dev "$(PYTHON)"
+	@touch $(RUN) $(TEST) $@
