@@ -1,0 +1,476 @@
+"""One client's conversation, without sockets: messages in, frames and decisions out.
+
+The session is told of each whole text message (``receive``) and of the end of each read (``flush``); it answers
+into its ``Outbox`` and, through the ``Channels`` that it is given, subscribes, looks back and publishes. Time
+comes from a ``Clock``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from omega_ai.core.clock import Clock
+from omega_ai.core.timestamps import format_utc
+from omega_ai.core.websocket.frames import text_frame
+from omega_ai.data_feed.broker.base import History, Position, PublishBufferFull
+from omega_ai.data_feed.websocket import messages as wire
+from omega_ai.data_feed.websocket.close_codes import CloseCode
+from omega_ai.data_feed.websocket.errors import (
+    NOT_THE_CLIENTS_FAULT,
+    ErrorCode,
+    MessageError,
+    encode_error,
+)
+from omega_ai.data_feed.websocket.outbox import Outbox
+
+VIOLATIONS = 20
+VIOLATION_WINDOW = 10.0
+"""This many errors of the client's own making within this many seconds close the connection (1008)."""
+
+MAX_LOOKBACKS = 4
+"""Reads of the broker's history under way at once for one client."""
+
+INTERVALS_MS = (0, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000)
+"""``interval_ms`` is rounded up to one of these, so that clients share their encoded messages."""
+
+
+class Subscription(NamedTuple):
+    """One channel as one client wants it."""
+
+    channel: str
+    mode: wire.Mode = "all"
+    interval_ms: int = 0
+
+
+class Identity(Protocol):
+    """Who a client has shown itself to be."""
+
+    @property
+    def subject(self) -> str:
+        """A name for logs and answers; never a secret."""
+        ...
+
+    @property
+    def expires_at_ns(self) -> int | None:
+        """When what was shown stops being good; None for never."""
+        ...
+
+    def may_read(self, channel: str) -> bool:
+        """Whether this client may subscribe to ``channel``."""
+        ...
+
+
+class Channels(Protocol):
+    """What a session asks of the hub."""
+
+    def subscribe(self, session: Session, subscriptions: frozenset[Subscription]) -> None:
+        """Make ``subscriptions`` all that the session gets, from this moment on."""
+        ...
+
+    def position(self, channel: str) -> Position:
+        """The newest position of a published channel."""
+        ...
+
+    def missed(self, channel: str, since: Position) -> list[bytes] | None:
+        """Frames after ``since`` up to the position, or None if that cannot be told from memory."""
+        ...
+
+    def newest(self, channel: str) -> bytes | None:
+        """The frame of the channel's newest message, if there is one."""
+        ...
+
+    def look_back(
+        self, channel: str, since: Position | None, limit: int | None, done: Callable[[History | None], None]
+    ) -> None:
+        """Read the broker's history; ``done`` gets None if the broker fails. Not called from within."""
+        ...
+
+
+class Authenticate(Protocol):
+    """Turns a token into an identity, or raises ``MessageError`` with ``unauthorized``."""
+
+    def __call__(self, token: str, now_ns: int) -> Identity: ...
+
+
+class Context(Protocol):
+    """What all sessions of a server share."""
+
+    clock: Clock
+    channels: Channels
+    strict: bool
+    rate_limit: float | None
+    authenticate: Authenticate
+    errors: dict[str, int]
+
+    def may_publish(self, identity: Identity, channel: str) -> MessageError | None:
+        """None if it may; otherwise the error that says why not."""
+        ...
+
+    def publish(self, channel: str, body: bytes) -> None:
+        """Hand a body to the broker; raises ``PublishBufferFull``."""
+        ...
+
+
+class Session:
+    """See the module's text. ``close(code, reason)`` ends the connection; it is called at most once."""
+
+    __slots__ = (
+        "_close",
+        "_context",
+        "_lookbacks",
+        "_replies",
+        "_tokens",
+        "_tokens_at",
+        "_violations",
+        "audience",
+        "closed",
+        "deflate",
+        "identity",
+        "outbox",
+        "subscriptions",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        outbox: Outbox,
+        close: Callable[[CloseCode, str], None],
+        *,
+        identity: Identity,
+        deflate: bool = False,
+    ) -> None:
+        self._context = context
+        self._close = close
+        self._replies: list[bytes] = []
+        self._violations: deque[float] | None = None
+        self._lookbacks = 0
+        self._tokens = context.rate_limit or 0.0
+        self._tokens_at = 0.0
+        self.outbox = outbox
+        self.identity = identity
+        self.deflate = deflate
+        self.closed = False
+        self.subscriptions: frozenset[Subscription] = frozenset()
+        self.audience: object | None = None  # the hub's own; kept here so that leaving costs no look-up
+
+    # What the connection calls
+
+    def open(self, channels: Sequence[str]) -> None:
+        """The connection stands: give it its first channels. Nothing is sent."""
+        wanted = frozenset(Subscription(name) for name in channels if self.identity.may_read(name))
+        if wanted:
+            self._subscribe_to(wanted)
+
+    def receive(self, text: bytes) -> None:
+        """One whole text message, its UTF-8 verified. Answers wait for ``flush``."""
+        if self.closed:
+            return
+        try:
+            if self._context.rate_limit is not None:
+                self._take_token(self._context.rate_limit)
+            message = wire.decode_client_message(text)
+            _HANDLERS[type(message)](self, message, text)
+        except MessageError as error:
+            self._refuse(error, wire.request_id_of(text))
+
+    def flush(self) -> None:
+        """Send the answers gathered since the last flush, in one write."""
+        if self._replies:
+            replies, self._replies = self._replies, []
+            self.outbox.send(replies[0] if len(replies) == 1 else b"".join(replies))
+
+    def tick(self) -> None:
+        """Once in a while: an identity that has run out is taken away."""
+        expires = self.identity.expires_at_ns
+        if expires is not None and not self.closed and self._context.clock.time_ns() >= expires:
+            self.close(CloseCode.BAD_TOKEN, "token expired: connect again with a new one")
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Send what is owed, then close; nothing is received or sent afterwards."""
+        if not self.closed:
+            self.flush()
+            self.end()
+            self._close(code, reason)
+
+    def end(self) -> None:
+        """The connection is over, from whichever side: leave every channel."""
+        if not self.closed:
+            self.closed = True
+            self._replies.clear()
+            if self.subscriptions:
+                self._subscribe_to(frozenset())
+
+    # Requests
+
+    def _subscribe(self, message: wire.Subscribe, _text: bytes) -> None:
+        for name in message.channels:
+            self._check_channel(name)
+        if len(set(message.channels)) != len(message.channels):
+            raise MessageError(
+                ErrorCode.INVALID_FIELD, "field 'channels' names a channel twice", field="channels"
+            )
+        for name in message.since:
+            if name not in message.channels:
+                text = f"field 'since' names '{name[:64]}', which 'channels' does not"
+                raise MessageError(ErrorCode.INVALID_FIELD, text, field="since")
+        interval = _interval_class(message.interval_ms) if message.mode == "latest" else 0
+        for name in message.channels:
+            since = message.since.get(name)
+            position = Position(since.epoch, since.seq) if since is not None else None
+            self._join(Subscription(name, message.mode, interval), position, message.id)
+
+    def _join(
+        self, subscription: Subscription, since: Position | None, request_id: wire.RequestId | None
+    ) -> None:
+        """Subscribe to one channel and resume from ``since``: at once from memory, or after a look back.
+
+        Taking the position, sending what was missed and joining happen in one turn, so replay and live messages
+        meet without gap or double.
+        """
+        name = subscription.channel
+        # Leave first: what is under way to the old subscription is sent before the answer, and nothing after it.
+        self._leave(name)
+        if name == "heartbeat":
+            self._reply(
+                wire.encode_subscribed(
+                    request_id, name, None, subscription.mode, subscription.interval_ms, recovered=False
+                )
+            )
+            self._subscribe_to(self.subscriptions | {subscription})
+            return
+        channels = self._context.channels
+        position = channels.position(name)
+        if since is None:
+            frames = self._state_of(subscription, always=False)
+            self._joined(subscription, position, request_id, recovered=False, frames=frames)
+        elif (frames_missed := channels.missed(name, since)) is not None:
+            if subscription.mode == "latest":
+                frames_missed = frames_missed[-1:]
+            self._joined(subscription, position, request_id, recovered=True, frames=frames_missed)
+        elif since.epoch != position.epoch or since.seq > position.seq:
+            frames = self._state_of(subscription, always=True)
+            self._joined(subscription, position, request_id, recovered=False, frames=frames)
+        else:
+            self._resume_from_history(subscription, since, request_id)
+
+    def _resume_from_history(
+        self, subscription: Subscription, since: Position, request_id: wire.RequestId | None
+    ) -> None:
+        self._begin_lookback()
+
+        def done(history: History | None) -> None:
+            self._lookbacks -= 1
+            if self.closed:
+                return
+            self._leave(subscription.channel)  # it may have subscribed anew meanwhile
+            channels = self._context.channels
+            position = channels.position(subscription.channel)
+            frames: list[bytes] | None = None
+            if history is not None and history.whole:
+                read = [p for p in history.publications if p.seq <= position.seq]
+                reached = Position(since.epoch, read[-1].seq if read else since.seq)
+                rest = channels.missed(subscription.channel, reached)
+                if rest is not None:
+                    frames = [text_frame(p.message) for p in read] + rest
+            if frames is None:
+                state = self._state_of(subscription, always=True)
+                self._joined(subscription, position, request_id, recovered=False, frames=state)
+            else:
+                self._joined(subscription, position, request_id, recovered=True, frames=frames)
+            self.flush()
+
+        self._context.channels.look_back(subscription.channel, since, None, done)
+
+    def _joined(
+        self,
+        subscription: Subscription,
+        position: Position,
+        request_id: wire.RequestId | None,
+        *,
+        recovered: bool,
+        frames: list[bytes],
+    ) -> None:
+        self._reply(
+            wire.encode_subscribed(
+                request_id,
+                subscription.channel,
+                position,
+                subscription.mode,
+                subscription.interval_ms,
+                recovered,
+            )
+        )
+        self._replies.extend(frames)
+        self._subscribe_to(self.subscriptions | {subscription})
+
+    def _state_of(self, subscription: Subscription, *, always: bool) -> list[bytes]:
+        """The latest state, for those who have no continuity: ``latest`` subscribers and failed resumes."""
+        if not always and subscription.mode != "latest":
+            return []
+        newest = self._context.channels.newest(subscription.channel)
+        return [] if newest is None else [newest]
+
+    def _unsubscribe(self, message: wire.Unsubscribe, _text: bytes) -> None:
+        for name in message.channels:
+            self._check_known(name)
+        for name in message.channels:
+            self._leave(name)
+        self._reply(wire.encode_unsubscribed(message.id, message.channels))
+
+    def _history(self, message: wire.HistoryRequest, _text: bytes) -> None:
+        self._check_channel(message.channel)
+        if message.channel == "heartbeat":
+            raise MessageError(ErrorCode.INVALID_FIELD, "'heartbeat' has no history", field="channel")
+        if (message.since is None) == (message.limit is None):
+            raise MessageError(
+                ErrorCode.INVALID_FIELD, "exactly one of 'since' and 'limit' is required", field="since"
+            )
+        since = None if message.since is None else Position(message.since.epoch, message.since.seq)
+        self._begin_lookback()
+
+        def done(history: History | None) -> None:
+            self._lookbacks -= 1
+            if self.closed:
+                return
+            if history is None:
+                self._refuse(
+                    MessageError(ErrorCode.INTERNAL, "history cannot be read now: the broker is away"), message.id
+                )
+            elif not history.whole or len(history.publications) > wire.HISTORY_LIMIT:
+                text = (
+                    "that position is of another epoch, or older than what is kept"
+                    if not history.whole
+                    else f"more than {wire.HISTORY_LIMIT} messages since then: subscribe with 'since' instead"
+                )
+                self._refuse(
+                    MessageError(ErrorCode.UNRECOVERABLE_POSITION, text, field="since"), message.id
+                )
+            else:
+                past = [publication.message for publication in history.publications]
+                self._reply(wire.encode_history(message.id, message.channel, history.position, past))
+            self.flush()
+
+        self._context.channels.look_back(message.channel, since, message.limit, done)
+
+    def _ping(self, message: wire.Ping, _text: bytes) -> None:
+        self._reply(wire.encode_pong(message.id, self._now()))
+
+    def _auth(self, message: wire.Auth, _text: bytes) -> None:
+        self.identity = self._context.authenticate(message.token, self._context.clock.time_ns())
+        self._reply(wire.encode_authenticated(message.id, self.identity.subject, self._now()))
+        lost = frozenset(s for s in self.subscriptions if not self.identity.may_read(s.channel))
+        if lost:
+            self._subscribe_to(self.subscriptions - lost)
+
+    def _echo(self, _message: wire.Echo | wire.LoadEcho, text: bytes) -> None:
+        self._reply(wire.encode_echo(text, self._now()))
+
+    def _publish_price(self, message: wire.PublishPrice, _text: bytes) -> None:
+        self._check_may_publish("btc_price")
+        body = wire.encode_price_body(wire.client_price(message), self._context.clock.time_ns())
+        self._publish("btc_price", body)
+
+    def _publish_broadcast(self, message: wire.PublishBroadcast, text: bytes) -> None:
+        self._check_may_publish("broadcast")
+        wire.time_field(message.timestamp)
+        self._publish("broadcast", wire.encode_broadcast_body(text))
+
+    # Parts
+
+    def _publish(self, channel: str, body: bytes) -> None:
+        try:
+            self._context.publish(channel, body)
+        except PublishBufferFull as error:
+            raise MessageError(ErrorCode.INTERNAL, str(error)) from None
+
+    def _check_may_publish(self, channel: str) -> None:
+        error = self._context.may_publish(self.identity, channel)
+        if error is not None:
+            raise error
+
+    def _check_known(self, name: str) -> None:
+        if name not in wire.CHANNELS:
+            text = f"unknown channel '{name[:64]}'; there are {', '.join(wire.CHANNELS)}"
+            raise MessageError(ErrorCode.UNKNOWN_CHANNEL, text, field="channels")
+
+    def _check_channel(self, name: str) -> None:
+        self._check_known(name)
+        if not self.identity.may_read(name):
+            raise MessageError(
+                ErrorCode.FORBIDDEN, f"your token does not allow channel '{name}'", field="channels"
+            )
+
+    def _begin_lookback(self) -> None:
+        if self._lookbacks >= MAX_LOOKBACKS:
+            raise MessageError(
+                ErrorCode.LIMIT_EXCEEDED, f"{MAX_LOOKBACKS} history requests are under way: wait for an answer"
+            )
+        self._lookbacks += 1
+
+    def _leave(self, channel: str) -> None:
+        left = frozenset(s for s in self.subscriptions if s.channel != channel)
+        if len(left) != len(self.subscriptions):
+            self._subscribe_to(left)
+
+    def _subscribe_to(self, subscriptions: frozenset[Subscription]) -> None:
+        self.flush()  # an answer goes out before the first live message that it announces
+        self._context.channels.subscribe(self, subscriptions)
+        self.subscriptions = subscriptions
+
+    def _reply(self, payload: bytes) -> None:
+        self._replies.append(text_frame(payload))
+
+    def _refuse(self, error: MessageError, request_id: wire.RequestId | None) -> None:
+        errors = self._context.errors
+        errors[error.code] = errors.get(error.code, 0) + 1
+        self._reply(encode_error(error, request_id=request_id, timestamp=self._now()))
+        if error.code in NOT_THE_CLIENTS_FAULT:
+            return
+        if self._context.strict:
+            self.close(CloseCode.POLICY_VIOLATION, f"strict: {error.message}")
+            return
+        now = self._context.clock.monotonic()
+        if self._violations is None:
+            self._violations = deque(maxlen=VIOLATIONS)
+        self._violations.append(now)
+        if len(self._violations) == VIOLATIONS and now - self._violations[0] <= VIOLATION_WINDOW:
+            self.close(
+                CloseCode.POLICY_VIOLATION, f"{VIOLATIONS} invalid messages within {VIOLATION_WINDOW:g} s"
+            )
+
+    def _take_token(self, rate: float) -> None:
+        """Token bucket: ``rate`` messages a second, and as many at once after a pause."""
+        now = self._context.clock.monotonic()
+        burst = max(rate, 1.0)
+        if self._tokens_at == 0.0:
+            self._tokens = burst
+        self._tokens = min(burst, self._tokens + (now - self._tokens_at) * rate)
+        self._tokens_at = now
+        if self._tokens < 1.0:
+            wait_ms = max(1, int((1.0 - self._tokens) / rate * 1000) + 1)
+            raise MessageError(
+                ErrorCode.RATE_LIMITED, f"more than {rate:g} messages a second", retry_after_ms=wait_ms
+            )
+        self._tokens -= 1.0
+
+    def _now(self) -> str:
+        return format_utc(self._context.clock.time_ns())
+
+
+_HANDLERS: dict[type, Callable[..., None]] = {
+    wire.Subscribe: Session._subscribe,
+    wire.Unsubscribe: Session._unsubscribe,
+    wire.HistoryRequest: Session._history,
+    wire.Ping: Session._ping,
+    wire.Auth: Session._auth,
+    wire.Echo: Session._echo,
+    wire.LoadEcho: Session._echo,
+    wire.PublishPrice: Session._publish_price,
+    wire.PublishBroadcast: Session._publish_broadcast,
+}
+
+
+def _interval_class(interval_ms: int) -> int:
+    return next(step for step in INTERVALS_MS if step >= interval_ms)
