@@ -1,0 +1,28 @@
+"""Speaking to people: on standard error, in colour where there is a terminal, no line broken by us."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> Console:
+    """The console on standard error. Made anew, because tests and users redirect the stream."""
+    from rich.console import Console  # costs start-up time, and most commands print nothing with it
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str = "") -> None:
+    """One line for a person; no markup, so that it may hold anything."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def complain(problem: str, advice: str | None = None) -> None:
+    """What went wrong and what to do, for a command that ends now."""
+    say(f"omega: {problem}")
+    if advice:
+        say(f"       {advice}")
