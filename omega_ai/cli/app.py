@@ -68,13 +68,15 @@ def _run(command: str, arguments: list[str]) -> int:
         raise UsageError(f"there is no command {command!r}.", guess)
 
     # Imported here and not above: see the module's text.
-    from cyclopts import App, CycloptsError
+    from cyclopts import App, CycloptsError, Group, Parameter
 
     from omega_ai.cli.configuration import Configuration
 
     app = App(
         name=f"omega {command}",
         version_flags=[],
+        group_commands=Group(show=False),  # its one entry is --help, which whoever reads this has found
+        default_parameter=Parameter(negative_iterable=(), negative_bool="no-"),
         config=Configuration(command, os.environ),
         help_format="markdown",
         result_action="return_value",
