@@ -5,9 +5,12 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from omega_ai.core.clock import ManualClock
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 
 class Cancellable(Protocol):
@@ -81,3 +84,20 @@ class ManualScheduler:
             self.run()
         self.clock.advance(max(end - self.clock.monotonic(), 0.0))
         self.run()
+
+
+class LoopScheduler:
+    """A scheduler on an event loop's own queue and clock."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Run ``callback`` in the loop's next turn."""
+        self._loop.call_soon(callback)
+
+    def later(self, delay: float, callback: Callable[[], None]) -> Cancellable:
+        """Run ``callback`` after ``delay`` seconds."""
+        return self._loop.call_later(delay, callback)

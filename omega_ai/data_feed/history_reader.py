@@ -1,4 +1,5 @@
-"""Reads of the broker's history on behalf of clients, shared: a storm of resumes costs one read, not thousands.
+"""Reads of the broker's history on behalf of clients, shared: a storm of resumes costs one read, not
+thousands.
 
 Requests for a channel that come while a read is under way wait and are then served together: by one read from
 the oldest position that any of them asks for, cut to measure for each.
@@ -69,7 +70,9 @@ class HistoryReader:
                 _answer(request, None)
 
     async def _serve_resumes(self, channel: str, group: list[_Request]) -> None:
-        """One read from the oldest position of ``group`` (all of one epoch) serves all that it can prove whole."""
+        """One read from the oldest position of ``group`` (all of one epoch) serves all that it can prove
+        whole.
+        """
         sinces = sorted({request.since for request in group if request.since is not None})
         read: History | None = None
         covered_from: Position | None = None

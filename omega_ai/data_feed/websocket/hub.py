@@ -1,12 +1,12 @@
 """From one publication to every client that wants it: framed once, joined once, written once per client.
 
-Clients with the same subscriptions and the same compression form an *audience*. What is published in one turn of
-the event loop is gathered per audience, joined, and handed to each member in a single write; so the work per
-client is that write, whatever the number of messages.
+Clients with the same subscriptions and the same compression form an *audience*. What is published in one turn
+of the event loop is gathered per audience, joined, and handed to each member in a single write; so the work
+per client is that write, whatever the number of messages.
 
-Every published channel keeps a *tail* of its newest frames, from which clients resume without the broker. The hub
-also watches each channel's continuity: a jump in ``seq`` or a new ``epoch`` is told to ``mode: all`` subscribers
-by a ``subscribed`` message with ``recovered: false``, never passed over in silence.
+Every published channel keeps a *tail* of its newest frames, from which clients resume without the broker. The
+hub also watches each channel's continuity: a jump in ``seq`` or a new ``epoch`` is told to ``mode: all``
+subscribers by a ``subscribed`` message with ``recovered: false``, never passed over in silence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import Scheduler
 from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.deflate import compress_once
-from omega_ai.core.websocket.frames import Opcode, build_frame, text_frame
+from omega_ai.core.websocket.frames import TEXT, build_frame, text_frame
 from omega_ai.data_feed.broker.base import History, Position, Publication
 from omega_ai.data_feed.websocket.messages import PUBLISHED_CHANNELS, encode_heartbeat, encode_subscribed
 from omega_ai.data_feed.websocket.session import Session, Subscription
@@ -50,7 +50,7 @@ class Frame:
         if self._deflated is None:
             self._deflated = self.plain
             if len(self.message) >= DEFLATE_FROM:
-                frame = build_frame(Opcode.TEXT, compress_once(self.message), rsv1=True)
+                frame = build_frame(TEXT, compress_once(self.message), rsv1=True)
                 if len(frame) < len(self.plain):
                     self._deflated = frame
         return self._deflated

@@ -1,8 +1,8 @@
 """One client's conversation, without sockets: messages in, frames and decisions out.
 
-The session is told of each whole text message (``receive``) and of the end of each read (``flush``); it answers
-into its ``Outbox`` and, through the ``Channels`` that it is given, subscribes, looks back and publishes. Time
-comes from a ``Clock``.
+The session is told of each whole text message (``receive``) and of the end of each read (``flush``); it
+answers into its ``Outbox`` and, through the ``Channels`` that it is given, subscribes, looks back and
+publishes. Time comes from a ``Clock``.
 """
 
 from __future__ import annotations
@@ -88,21 +88,37 @@ class Channels(Protocol):
         ...
 
 
-class Authenticate(Protocol):
-    """Turns a token into an identity, or raises ``MessageError`` with ``unauthorized``."""
-
-    def __call__(self, token: str, now_ns: int) -> Identity: ...
-
-
 class Context(Protocol):
     """What all sessions of a server share."""
 
-    clock: Clock
-    channels: Channels
-    strict: bool
-    rate_limit: float | None
-    authenticate: Authenticate
-    errors: dict[str, int]
+    @property
+    def clock(self) -> Clock:
+        """Where time comes from."""
+        ...
+
+    @property
+    def channels(self) -> Channels:
+        """The hub."""
+        ...
+
+    @property
+    def strict(self) -> bool:
+        """Close after the first error."""
+        ...
+
+    @property
+    def rate_limit(self) -> float | None:
+        """Messages per second and client; None for no limit."""
+        ...
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Counts of errors sent, by code."""
+        ...
+
+    def authenticate(self, token: str, now_ns: int) -> Identity:
+        """A token's identity; raises ``MessageError`` with ``unauthorized``."""
+        ...
 
     def may_publish(self, identity: Identity, channel: str) -> MessageError | None:
         """None if it may; otherwise the error that says why not."""
@@ -226,11 +242,12 @@ class Session:
     ) -> None:
         """Subscribe to one channel and resume from ``since``: at once from memory, or after a look back.
 
-        Taking the position, sending what was missed and joining happen in one turn, so replay and live messages
-        meet without gap or double.
+        Taking the position, sending what was missed and joining happen in one turn, so replay and live
+        messages meet without gap or double.
         """
         name = subscription.channel
-        # Leave first: what is under way to the old subscription is sent before the answer, and nothing after it.
+        # Leave first: what is under way to the old subscription is sent before the answer, and nothing after
+        # it.
         self._leave(name)
         if name == "heartbeat":
             self._reply(
@@ -336,7 +353,8 @@ class Session:
                 return
             if history is None:
                 self._refuse(
-                    MessageError(ErrorCode.INTERNAL, "history cannot be read now: the broker is away"), message.id
+                    MessageError(ErrorCode.INTERNAL, "history cannot be read now: the broker is away"),
+                    message.id,
                 )
             elif not history.whole or len(history.publications) > wire.HISTORY_LIMIT:
                 text = (
@@ -344,9 +362,7 @@ class Session:
                     if not history.whole
                     else f"more than {wire.HISTORY_LIMIT} messages since then: subscribe with 'since' instead"
                 )
-                self._refuse(
-                    MessageError(ErrorCode.UNRECOVERABLE_POSITION, text, field="since"), message.id
-                )
+                self._refuse(MessageError(ErrorCode.UNRECOVERABLE_POSITION, text, field="since"), message.id)
             else:
                 past = [publication.message for publication in history.publications]
                 self._reply(wire.encode_history(message.id, message.channel, history.position, past))
@@ -405,7 +421,8 @@ class Session:
     def _begin_lookback(self) -> None:
         if self._lookbacks >= MAX_LOOKBACKS:
             raise MessageError(
-                ErrorCode.LIMIT_EXCEEDED, f"{MAX_LOOKBACKS} history requests are under way: wait for an answer"
+                ErrorCode.LIMIT_EXCEEDED,
+                f"{MAX_LOOKBACKS} history requests are under way: wait for an answer",
             )
         self._lookbacks += 1
 
