@@ -135,8 +135,8 @@ class HostPolicy:
     """Which names a request may be sent to.
 
     Args:
-        allowed: ``example.com``, ``example.com:8765``, ``*.example.com`` or an address. Empty: any, on a server
-            that is reachable from elsewhere.
+        allowed: ``example.com``, ``example.com:8765``, ``*.example.com`` or an address. Empty: any, on a
+            server that is reachable from elsewhere.
         loopback_only: this machine's own names are allowed, and others only if they stand in ``allowed``.
 
     Raises:
