@@ -1,8 +1,8 @@
 """What the feed takes its market data from: live venues, a recording, or a seeded walk.
 
-A source speaks through three callables that its owner hands to ``run``. Calls to ``emit`` and ``report`` are made
-from the event loop, in one order: a ``report`` that says ``reconnecting`` or names a gap stands exactly where the
-stream was broken.
+A source speaks through three callables that its owner hands to ``run``. Calls to ``emit`` and ``report`` are
+made from the event loop, in one order: a ``report`` that says ``reconnecting`` or names a gap stands exactly
+where the stream was broken.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class SourceError(Exception):
 
 
 class Source(Protocol):
-    """One origin of market data. Constructing it opens nothing; settings that cannot work raise ``SourceError``."""
+    """One origin of market data. Constructing it opens nothing; settings that cannot work raise
+    ``SourceError``."""
 
     @property
     def name(self) -> str:
@@ -48,11 +49,12 @@ class Source(Protocol):
     async def run(self, emit: Emit, report: Report, drain: Drain = ...) -> None:
         """Produce until the end (a recording), or until cancelled (anything else).
 
-        On cancellation it lets go of every socket and file before it returns. After a normal return every venue
-        was reported ``stopped``.
+        On cancellation it lets go of every socket and file before it returns. After a normal return every
+        venue was reported ``stopped``.
 
         Raises:
-            SourceError: the input cannot be used at all. Trouble with single messages, with a venue or with the
+            SourceError: the input cannot be used at all. Trouble with single messages, with a venue or with
+            the
                 network is reported and survived, never raised.
         """
         ...
