@@ -38,7 +38,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
 
     history_messages: int = 10_000
     history_seconds: float = 3600.0
-    price_interval_ms: int = 0
+    price_interval_ms: int = 10
 
     max_message_size: int = 1 << 20
     outbox_limit: int = 1 << 20

@@ -11,6 +11,7 @@ subscribers by a ``subscribed`` message with ``recovered: false``, never passed 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
@@ -20,6 +21,7 @@ from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.deflate import compress_once
 from omega_ai.core.websocket.frames import TEXT, build_frame, text_frame
 from omega_ai.data_feed.broker.base import History, Position, Publication
+from omega_ai.data_feed.observability.histogram import LatencyHistogram
 from omega_ai.data_feed.websocket.messages import PUBLISHED_CHANNELS, encode_heartbeat, encode_subscribed
 from omega_ai.data_feed.websocket.session import Session, Subscription
 
@@ -167,6 +169,7 @@ class Audience:
                 self._queue(member, together, pieces)
         stats = self._hub.stats
         stats.deliveries += len(members) * len(together)
+        stats.bytes += len(members) * len(data)
         stats.writes += len(members)
 
     def _queue(self, member: Session, frames: Iterable[Frame], pieces: Iterable[bytes]) -> None:
@@ -181,12 +184,13 @@ class Audience:
 
 
 class _Channel:
-    __slots__ = ("audiences", "epoch", "name", "seq", "tail")
+    __slots__ = ("at", "audiences", "epoch", "name", "seq", "tail")
 
     def __init__(self, name: str, tail: int) -> None:
         self.name = name
         self.epoch = ""
         self.seq = 0
+        self.at: float | None = None
         self.tail: deque[Frame] = deque(maxlen=tail)
         self.audiences: dict[Audience, None] = {}
 
@@ -194,11 +198,23 @@ class _Channel:
 class HubStats:
     """Plain counters, read when metrics are asked for."""
 
-    __slots__ = ("breaks", "conflated", "deliveries", "duplicates", "publications", "writes")
+    __slots__ = (
+        "breaks",
+        "bytes",
+        "conflated",
+        "deliveries",
+        "delivery",
+        "duplicates",
+        "publications",
+        "writes",
+    )
 
     def __init__(self) -> None:
         self.publications = 0
         self.deliveries = 0
+        self.bytes = 0
+        self.delivery = LatencyHistogram()
+        """From the first publication of a turn to the last write of it."""
         self.writes = 0
         self.conflated = 0
         self.duplicates = 0
@@ -218,6 +234,7 @@ class Hub:
         self._channels = {name: _Channel(name, tail) for name in PUBLISHED_CHANNELS}
         self._audiences: dict[tuple[frozenset[Subscription], bool], Audience] = {}
         self._dirty: list[Audience] = []
+        self._turn_began = 0.0
 
     # From the broker
 
@@ -249,6 +266,7 @@ class Hub:
             self._break(channel, publication)
         frame = Frame(publication.channel, seq, publication.message)
         channel.seq = seq
+        channel.at = self.clock.monotonic()
         channel.tail.append(frame)
         self.stats.publications += 1
         for audience in channel.audiences:
@@ -331,6 +349,11 @@ class Hub:
         tail = self._channels[channel].tail
         return tail[-1].message if tail else None
 
+    def age(self, channel: str) -> float:
+        """Seconds since the channel's newest message came; infinite if it was there before us."""
+        at = self._channels[channel].at
+        return math.inf if at is None else self.clock.monotonic() - at
+
     def look_back(
         self, channel: str, since: Position | None, limit: int | None, done: Callable[[History | None], None]
     ) -> None:
@@ -343,12 +366,14 @@ class Hub:
         """An audience has something to send: flush it once this turn is over."""
         self._dirty.append(audience)
         if len(self._dirty) == 1:
+            self._turn_began = self.clock.monotonic()
             self.scheduler.soon(self._flush)
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for audience in dirty:
             audience.flush()
+        self.stats.delivery.record(self.clock.monotonic() - self._turn_began)
 
     def _drop(self, audience: Audience) -> None:
         """Nobody is left: forget the audience, with whatever it still holds."""

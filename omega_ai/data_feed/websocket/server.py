@@ -72,11 +72,10 @@ class ServerSettings(NamedTuple):
 class ServerStats:
     """Plain counters, read when metrics are asked for."""
 
-    __slots__ = ("accepted", "bytes_in", "closes", "handshakes", "messages_in", "refused", "slow_closes")
+    __slots__ = ("bytes_in", "closes", "handshakes", "messages_in", "refused", "slow_closes")
 
     def __init__(self) -> None:
-        self.accepted = 0
-        self.handshakes = 0
+        self.handshakes: dict[str, int] = {}
         self.refused: dict[int, int] = {}
         self.closes: dict[int, int] = {}
         self.slow_closes = 0
@@ -99,6 +98,7 @@ class Connection(ServerProtocol):
         "close_code",
         "id",
         "peer",
+        "secure",
         "server",
         "session",
         "slot",
@@ -110,6 +110,7 @@ class Connection(ServerProtocol):
         self.session: Session | None = None
         self.id = ""
         self.peer = ""
+        self.secure = False
         self.slot = 0
         self.close_code = 1006
         self._admitted: Admitted | None = None
@@ -128,8 +129,8 @@ class Connection(ServerProtocol):
             )
             name = self.transport.get_extra_info("peername")
             self.peer = str(name[0]) if name else ""
-            secure = self.transport.get_extra_info("ssl_object") is not None
-            self._admitted = server.admit(request, self.peer, secure=secure)
+            self.secure = self.transport.get_extra_info("ssl_object") is not None
+            self._admitted = server.admit(request, self.peer, secure=self.secure)
         except Refusal as refusal:
             server.stats.refused[refusal.status] = server.stats.refused.get(refusal.status, 0) + 1
             _log.debug("refused", peer=self.peer, status=refusal.status, reason=refusal.reason)
@@ -314,7 +315,8 @@ class FeedServer:
     def opened(self, connection: Connection) -> None:
         """A client has come in."""
         connection.id = new_connection_id()
-        self.stats.handshakes += 1
+        transport = "wss" if connection.secure else "ws"
+        self.stats.handshakes[transport] = self.stats.handshakes.get(transport, 0) + 1
         self.connections.add(connection)
         self._empty.clear()
         self._wheel[self._next_slot].add(connection)
@@ -331,6 +333,15 @@ class FeedServer:
         _log.debug("closed", connection=connection.id, peer=connection.peer, code=connection.close_code)
         if not self.connections:
             self._empty.set()
+
+    def connections_by_transport(self) -> dict[str, int]:
+        """How many are open, plain and over TLS. Counted when asked for."""
+        secure = sum(connection.secure for connection in self.connections)
+        return {"ws": len(self.connections) - secure, "wss": secure}
+
+    def outbox_bytes(self) -> int:
+        """What waits for all clients together."""
+        return sum(c.session.outbox.queued_bytes for c in self.connections if c.session is not None)
 
     def mark(self, connection: Connection) -> None:
         """A session has answered something: flush it once this turn is over."""

@@ -116,6 +116,11 @@ class Context(Protocol):
         """Counts of errors sent, by code."""
         ...
 
+    @property
+    def resumes(self) -> dict[str, int]:
+        """Counts of subscriptions with ``since``, by outcome: ``recovered``, ``unrecovered``."""
+        ...
+
     def authenticate(self, token: str, now_ns: int) -> Identity:
         """A token's identity; raises ``MessageError`` with ``unauthorized``."""
         ...
@@ -265,8 +270,10 @@ class Session:
         elif (frames_missed := channels.missed(name, since)) is not None:
             if subscription.mode == "latest":
                 frames_missed = frames_missed[-1:]
+            self._count_resume("recovered")
             self._joined(subscription, position, request_id, recovered=True, frames=frames_missed)
         elif since.epoch != position.epoch or since.seq > position.seq:
+            self._count_resume("unrecovered")
             frames = self._state_of(subscription, always=True)
             self._joined(subscription, position, request_id, recovered=False, frames=frames)
         else:
@@ -291,6 +298,7 @@ class Session:
                 rest = channels.missed(subscription.channel, reached)
                 if rest is not None:
                     frames = [text_frame(p.message) for p in read] + rest
+            self._count_resume("unrecovered" if frames is None else "recovered")
             if frames is None:
                 state = self._state_of(subscription, always=True)
                 self._joined(subscription, position, request_id, recovered=False, frames=state)
@@ -299,6 +307,10 @@ class Session:
             self.flush()
 
         self._context.channels.look_back(subscription.channel, since, None, done)
+
+    def _count_resume(self, outcome: str) -> None:
+        resumes = self._context.resumes
+        resumes[outcome] = resumes.get(outcome, 0) + 1
 
     def _joined(
         self,

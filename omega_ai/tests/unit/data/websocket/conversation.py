@@ -49,6 +49,7 @@ class World:
         self.strict = strict
         self.rate_limit = rate_limit
         self.errors: dict[str, int] = {}
+        self.resumes: dict[str, int] = {}
         self.epoch = "epoch1"
         self.kept: dict[str, list[Publication]] = {}
         self.look_backs: list[tuple[str, Position | None, int | None, Callable[[History | None], None]]] = []
