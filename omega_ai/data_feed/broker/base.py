@@ -120,7 +120,7 @@ class Broker(Protocol):
         Raises:
             InvalidBody: not a body of this channel (see the module's text); nothing was accepted.
             PublishBufferFull: the broker is away and the buffer is full; nothing was accepted. The channel's
-                next accepted publication begins a new epoch, so that subscribers see that something is missing.
+                next accepted publication begins a new epoch, so that subscribers see that one is missing.
             BrokerClosed: after ``close``.
         """
         ...
@@ -133,9 +133,9 @@ class Broker(Protocol):
         """Call ``deliver`` for each publication after the positions returned, in order, no gap, no double.
 
         ``deliver`` is called from the event loop, never from within ``subscribe``, and before its return is
-        seen only for publications after the returned positions. When continuity is lost (the history was lost,
-        or too much was missed while the broker was away), the next publication has a new epoch or a jump in
-        ``seq``: the subscriber must look. An exception out of ``deliver`` is logged and goes no further.
+        seen only for publications after the returned positions. When continuity is lost (the history is
+        gone, or too much was missed while the broker was away), the next publication has a new epoch or a
+        jump in ``seq``: the subscriber must look. An exception out of ``deliver`` is logged, and no more.
         """
         ...
 
