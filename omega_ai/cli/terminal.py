@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +22,17 @@ def console() -> Console:
 def say(text: str = "") -> None:
     """One line for a person; no markup, so that it may hold anything."""
     print(text, file=sys.stderr, flush=True)
+
+
+def command_line() -> str:
+    """How a person types our command here: ``omega`` if it is on the path, else where it lies."""
+    beside = Path(sys.executable).with_name("omega")
+    found = shutil.which("omega")
+    if found is not None and Path(found).resolve() == beside.resolve():
+        return "omega"
+    with contextlib.suppress(ValueError):
+        return str(beside.relative_to(Path.cwd()))
+    return str(beside)
 
 
 def complain(problem: str, advice: str | None = None) -> None:

@@ -1,0 +1,208 @@
+"""``omega serve``: run the feed until it is told to stop."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from omega_ai import __version__
+from omega_ai.cli.exit_codes import UsageError
+from omega_ai.cli.logs import choose_format, set_up_logs
+from omega_ai.cli.port_owner import owner_of
+from omega_ai.cli.running import run
+from omega_ai.cli.terminal import command_line, say
+from omega_ai.core.certificates import CertificateError
+from omega_ai.data_feed.broker.base import BrokerError
+from omega_ai.data_feed.feed import Endpoints
+from omega_ai.data_feed.service import run_feed
+from omega_ai.data_feed.settings import FeedSettings, SettingsError
+from omega_ai.data_feed.sources.base import SourceError
+from omega_ai.data_feed.websocket.server import PortBusy
+from omega_ai.data_feed.websocket.token_keys import KeyConfigError
+
+OFF = "off"
+
+_EXPECTED = (SettingsError, SourceError, CertificateError, KeyConfigError, BrokerError)
+"""What can be wrong around us; each says in one sentence what, and what to do."""
+
+_LISTEN = Group("Where it listens", sort_key=1)
+_PRICES = Group("Where prices come from and go to", sort_key=2)
+_TLS = Group("Certificate", sort_key=3)
+_ACCESS = Group("Who may do what", sort_key=4)
+_LIMITS = Group("Bounds", sort_key=5)
+_LOGS = Group("Logs and settings", sort_key=6)
+
+
+def _port(_type: Any, tokens: Any) -> int | None:
+    text = tokens[0].value
+    if text.lower() == OFF:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no port: give 0 to 65535, or {OFF!r}") from None
+
+
+_Optional = Parameter(show_default=False)
+_PortOrOff = Parameter(converter=_port, group=_LISTEN)
+_DEFAULTS = FeedSettings()
+
+
+def serve(
+    *,
+    host: Annotated[str, Parameter(group=_LISTEN)] = _DEFAULTS.host,
+    port: Annotated[int, Parameter(group=_LISTEN)] = _DEFAULTS.port,
+    tls_port: Annotated[int | None, _PortOrOff] = _DEFAULTS.tls_port,
+    http_host: Annotated[str, Parameter(group=_LISTEN)] = _DEFAULTS.http_host,
+    http_port: Annotated[int | None, _PortOrOff] = _DEFAULTS.http_port,
+    workers: Annotated[int, Parameter(group=_LISTEN)] = _DEFAULTS.workers,
+    source: Annotated[str, Parameter(group=_PRICES)] = _DEFAULTS.source,
+    venue: Annotated[tuple[str, ...], Parameter(group=_PRICES), _Optional] = (),
+    fallback: Annotated[Literal["none", "simulated"], Parameter(group=_PRICES)] = _DEFAULTS.fallback,
+    seed: Annotated[int | None, Parameter(group=_PRICES)] = None,
+    price_interval_ms: Annotated[int, Parameter(group=_PRICES)] = _DEFAULTS.price_interval_ms,
+    broker: Annotated[str, Parameter(group=_PRICES)] = _DEFAULTS.broker,
+    history_messages: Annotated[int, Parameter(group=_PRICES)] = _DEFAULTS.history_messages,
+    history_seconds: Annotated[float, Parameter(group=_PRICES)] = _DEFAULTS.history_seconds,
+    cert: Annotated[Path | None, Parameter(group=_TLS)] = None,
+    key: Annotated[Path | None, Parameter(group=_TLS)] = None,
+    require_token: Annotated[bool, Parameter(group=_ACCESS)] = _DEFAULTS.require_token,
+    token_secret: Annotated[Path | None, Parameter(group=_ACCESS)] = None,
+    token_public_key: Annotated[Path | None, Parameter(group=_ACCESS)] = None,
+    token_jwks: Annotated[str | None, Parameter(group=_ACCESS)] = None,
+    origin: Annotated[tuple[str, ...], Parameter(group=_ACCESS), _Optional] = (),
+    hostname: Annotated[tuple[str, ...], Parameter(group=_ACCESS), _Optional] = (),
+    trusted_proxy: Annotated[tuple[str, ...], Parameter(group=_ACCESS), _Optional] = (),
+    strict: Annotated[bool, Parameter(group=_ACCESS)] = _DEFAULTS.strict,
+    max_message_size: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.max_message_size,
+    outbox_limit: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.outbox_limit,
+    max_connections: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.max_connections,
+    max_connections_per_address: Annotated[int | None, Parameter(group=_LIMITS)] = None,
+    rate_limit: Annotated[float | None, Parameter(group=_LIMITS)] = None,
+    ping_interval: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.ping_interval,
+    pong_timeout: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.pong_timeout,
+    handshake_timeout: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.handshake_timeout,
+    close_timeout: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.close_timeout,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Parameter(group=_LOGS)
+    ] = _DEFAULTS.log_level,
+    log_format: Annotated[Literal["auto", "console", "json"], Parameter(group=_LOGS)] = _DEFAULTS.log_format,
+    config: Annotated[Path | None, Parameter(group=_LOGS)] = None,
+) -> int:
+    """Serve live BTC prices over WebSocket, secure WebSocket and HTTP, until Ctrl-C or SIGTERM.
+
+    Args:
+        host: Address of the WebSocket listeners; 0.0.0.0 or :: for every network.
+        port: Port of ws; 0 picks a free one.
+        tls_port: Port of wss; 0 picks a free one, 'off' leaves it out.
+        http_host: Address of the HTTP listener.
+        http_port: Port of HTTP (page, metrics, health); 0 picks a free one, 'off' leaves it out.
+        workers: Processes that serve clients.
+        source: live, none, simulated, or replay:FILE for recorded venue messages.
+        venue: A venue of the live source (repeatable); all by default.
+        fallback: What to do while no venue can be reached: nothing, or simulated prices that say so.
+        seed: Makes simulated prices repeatable.
+        price_interval_ms: Least time between two prices; 0 publishes every change.
+        broker: embedded (a private Valkey), memory, redis://... or rediss://... Also REDIS_URL.
+        history_messages: Messages kept of each channel.
+        history_seconds: Seconds for which they are kept.
+        cert: Certificate of wss: a PEM file or a directory. Also SSL_CERT_PATH. Without it, a development
+            certificate is made (see: omega cert).
+        key: Its private key, if it is not in the same file or beside it.
+        require_token: Let nobody in without a token.
+        token_secret: File with the secret of HS256 tokens (see: omega token).
+        token_public_key: PEM file with the public key of RS256 or ES256 tokens.
+        token_jwks: URL or file with the keys of tokens (JWK set).
+        origin: A web origin that browsers may connect from (repeatable), such as https://example.org.
+        hostname: A name under which the HTTP side is asked for (repeatable), besides this machine's.
+        trusted_proxy: Address or network of a proxy whose X-Forwarded-For is believed (repeatable).
+        strict: Close a connection after its first error.
+        max_message_size: Bytes of a message from a client.
+        outbox_limit: Bytes that may wait for one slow client before it is closed.
+        max_connections: Connections at once.
+        max_connections_per_address: Connections at once from one address; 100 beyond loopback.
+        rate_limit: Messages per second from one client; 100 beyond loopback, 0 for no limit.
+        ping_interval: Seconds between two pings to a client.
+        pong_timeout: Seconds that a client may take to answer one.
+        handshake_timeout: Seconds that a client may take to connect.
+        close_timeout: Seconds that clients have to say good-bye when the server stops.
+        log_level: Least important kind of line to log.
+        log_format: For people (console), for machines (json), or whichever suits standard error (auto).
+        config: TOML file with a [serve] table of options.
+    """
+    given = dict(locals())
+    del given["config"]  # read while the options were gathered
+    try:
+        settings = settings_of(given)
+    except SettingsError as error:
+        raise UsageError(f"{error}.", "See: omega serve --help") from None
+    line_format = choose_format(settings.log_format)
+    set_up_logs(settings.log_level, line_format)
+    announce = (
+        partial(say_endpoints, settings) if line_format == "console" else None
+    )  # JSON: the line "ready"
+    try:
+        run(run_feed(settings, ready=announce))
+    except PortBusy as error:
+        raise UsageError(f"{error.strerror}.", _owners(settings)) from None
+    except OSError as error:
+        raise UsageError(f"{error.strerror or error}.") from None
+    except _EXPECTED as error:
+        raise UsageError(f"{str(error).rstrip('.')}.") from None
+    return 0
+
+
+REPEATABLE = {
+    "venue": "venues",
+    "origin": "origins",
+    "hostname": "hostnames",
+    "trusted_proxy": "trusted_proxies",
+}
+"""Options that are given once per value -> the settings that hold all of them."""
+
+
+def settings_of(options: dict[str, Any]) -> FeedSettings:
+    """The settings that the options say, checked.
+
+    Raises:
+        SettingsError: naming the option that is wrong.
+    """
+    fields = {REPEATABLE.get(name, name): value for name, value in options.items()}
+    return FeedSettings(**fields).validate()
+
+
+def say_endpoints(settings: FeedSettings, endpoints: Endpoints) -> None:
+    """Tell a person what listens where, and how to try it."""
+    say(f"OMEGA BTC AI {__version__}")
+    say(f"  ws           {endpoints.ws}")
+    say(f"  wss          {endpoints.wss or 'off'}")
+    say(f"  http         {endpoints.http or 'off'}")
+    say(f"  prices       {_SOURCES.get(endpoints.source, endpoints.source)}{_fallback(settings)}")
+    say(f"  broker       {endpoints.broker}")
+    if endpoints.certificate is not None:
+        say(f"  certificate  {endpoints.certificate.certificate}")
+        if endpoints.certificate.ca is not None:
+            say(f"               made for this machine; clients trust {endpoints.certificate.ca}")
+    say(f"Try it:  {command_line()} watch {endpoints.ws}    or    python -m websockets {endpoints.ws}")
+    say("Stop with Ctrl-C.")
+
+
+_SOURCES = {
+    "live": "live, from the venues",
+    "none": "none of its own: clients publish",
+    "simulated": "SIMULATED: made up, not the market's",
+}
+
+
+def _fallback(settings: FeedSettings) -> str:
+    return "; simulated while none can be reached" if settings.fallback == "simulated" else ""
+
+
+def _owners(settings: FeedSettings) -> str | None:
+    """Who has the ports that were asked for, where that can be seen."""
+    ports = [port for port in (settings.port, settings.tls_port, settings.http_port) if port]
+    held = [f"port {port}: {owner}" for port in ports if (owner := owner_of(port)) is not None]
+    return f"Listening now: {', '.join(held)}." if held else None
