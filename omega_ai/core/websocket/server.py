@@ -55,8 +55,9 @@ class ServerProtocol(StreamEndpoint):
         self.transport = transport
         # With a high-water mark of 0, pause_writing says that the kernel did not take everything, and
         # resume_writing that it has: `blocked` is exact. uvloop then also writes at once instead of at the
-        # end of the loop's turn.
-        transport.set_write_buffer_limits(high=0)
+        # end of the loop's turn. Over TLS the comparison is "at least", not "more than": 0 would say that an
+        # empty buffer is a backlog, and nothing would ever say that it is gone.
+        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0)
         self._timer = self.options.scheduler.later(self.options.handshake_timeout, self._handshake_timed_out)
 
     def data_received(self, data: bytes) -> None:
