@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def console() -> Console:
-    """The console on standard error. Made anew, because tests and users redirect the stream."""
+def console(*, wrap: bool = False) -> Console:
+    """The console on standard error. Made anew, because tests and users redirect the stream.
+
+    ``wrap`` breaks lines at the width of the terminal, for what is drawn rather than printed.
+    """
     from rich.console import Console  # costs start-up time, and most commands print nothing with it
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=not wrap)
 
 
 def say(text: str = "") -> None:
