@@ -1,7 +1,7 @@
 """A private Valkey: its process, its directory, and whether what it kept can be relied upon.
 
 The directory holds the append-only file, ``valkey.log`` (of the present run), ``session.json`` and two
-locks: ``lock`` is held by the process that uses the directory, ``server.lock`` by it and by the Valkey that it
+locks: ``lock`` is held by the process that uses the directory, ``server.lock`` by it and by the Valkey it
 started, so that one left over from a crash is noticed.
 
 Nothing acknowledged may be forgotten, or a ``seq`` would be used twice. Valkey writes to the append-only file
@@ -180,8 +180,8 @@ class PrivateValkey:
             session = self._session()
             raise BrokerUnreachable(
                 f"the state directory {self.directory} is in use by process {session.get('pid', '?')}. Stop "
-                f"that one, share its broker with --broker unix://{self.socket}?durable=yes, or choose another "
-                "directory with --broker embedded:DIRECTORY"
+                f"that one, share its broker with --broker unix://{self.socket}?durable=yes, or choose "
+                "another directory with --broker embedded:DIRECTORY"
             ) from None
         self._lock = descriptor
         self._server_lock = os.open(
