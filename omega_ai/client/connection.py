@@ -25,7 +25,7 @@ from omega_ai.client.messages import SUBPROTOCOL
 from omega_ai.client.retry import parse_retry_after
 from omega_ai.core.client_tls import client_context, explain
 from omega_ai.core.clock import Clock
-from omega_ai.core.scheduler import Cancellable
+from omega_ai.core.scheduler import LoopScheduler
 from omega_ai.core.websocket.close import ABNORMAL
 from omega_ai.core.websocket.deflate import OFFER
 from omega_ai.core.websocket.endpoint import Options
@@ -74,21 +74,6 @@ class Url:
         rest = [(name, value) for name, value in query if name != "channels"]
         query_text = urlencode([*rest, ("channels", "")])
         self.bare = urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query_text, ""))
-
-
-class LoopScheduler:
-    """``Scheduler`` on the running event loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def soon(self, callback: Callable[[], None]) -> None:
-        """See ``Scheduler``."""
-        self._loop.call_soon(callback)
-
-    def later(self, delay: float, callback: Callable[[], None]) -> Cancellable:
-        """See ``Scheduler``."""
-        return self._loop.call_later(delay, callback)
 
 
 class Connection(StrictListener):

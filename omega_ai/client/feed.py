@@ -210,7 +210,7 @@ class Feed:
         await self._publish(message, timeout)
 
     async def broadcast(self, fields: Mapping[str, Any], *, timeout: float | None = None) -> None:
-        """Send ``fields``, with an ``id``, to all subscribers of ``broadcast``; raises as ``publish_price``."""
+        """Send ``fields``, with an ``id``, to all subscribers of ``broadcast``; see ``publish_price``."""
         message = {"timestamp": format_utc(self._clock.time_ns()), **fields, "type": "broadcast"}
         await self._publish(message, timeout)
 
