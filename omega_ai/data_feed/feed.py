@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -111,6 +111,7 @@ class Feed:
         self.settings = settings.validate()
         self.clock = clock
         self.endpoints: Endpoints | None = None
+        self.server: FeedServer
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with an exception when a part dies that the feed cannot do without."""
         self._stack = AsyncExitStack()
@@ -144,7 +145,9 @@ class Feed:
         self._stack.push_async_callback(broker.close)
         await broker.start()
         hub = await self._hub(broker)
-        server = self._server(hub, broker, authenticator, live=source is not None and not source.simulated)
+        server = self.server = self._server(
+            hub, broker, authenticator, live=source is not None and not source.simulated
+        )
         pipeline = self._pipeline(broker, source)
         self._stack.push_async_callback(server.close, CloseCode.GOING_AWAY, "the server is stopping")
         port = await self._listen(server, settings.port, "--port", None)
@@ -314,11 +317,11 @@ class Feed:
 
         self._task(play())
 
-    def _task(self, work: object) -> None:
+    def _task(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` until the feed ends; should it fail, so does the feed."""
-        task = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type] - coroutines only
+        task = asyncio.get_running_loop().create_task(work)
 
-        def ended(done: asyncio.Task[object]) -> None:
+        def ended(done: asyncio.Task[None]) -> None:
             if not done.cancelled() and (error := done.exception()) is not None and not self.failed.done():
                 self.failed.set_exception(error)
 

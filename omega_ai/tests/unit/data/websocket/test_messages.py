@@ -181,7 +181,18 @@ class TestBodies:
 
     TRADE = Trade("kraken", "BTC-USD", "77", Decimal("61800.10"), Decimal("0.0100"), "sell", NOW_NS, NOW_NS)
     QUOTE = Quote("binance", "BTC-USDT", Decimal("1.0"), None, Decimal("1.1"), Decimal(2), None, NOW_NS)
-    CANDLE = Candle(60, "BTC-USD", NOW_NS, *[Decimal(n) for n in (1, 2, 1, 2, 5)], trades=3, final=True)
+    CANDLE = Candle(
+        interval_s=60,
+        symbol="BTC-USD",
+        start_ns=NOW_NS,
+        open=Decimal(1),
+        high=Decimal(2),
+        low=Decimal(1),
+        close=Decimal(2),
+        volume=Decimal(5),
+        trades=3,
+        final=True,
+    )
     STATUS = SourceStatus("okx", "stale", 12_050, messages=5, gaps=1, reconnects=2, detail="silent")
     PRICE = BtcPrice(
         Decimal("61800.01"),
