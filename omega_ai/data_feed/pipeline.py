@@ -63,11 +63,10 @@ class Pipeline:
 
     def emit(self, event: MarketEvent) -> None:
         """One event of a source: publish it, and the price that it changes."""
-        kind = type(event)
-        if kind is Trade:
-            self._put("trades", encode_trade_body(event))  # type: ignore[arg-type] - kind says so, cheaper
-        elif kind is Quote:
-            self._put("quotes", encode_quote_body(event))  # type: ignore[arg-type]
+        if isinstance(event, Trade):
+            self._put("trades", encode_trade_body(event))
+        elif isinstance(event, Quote):
+            self._put("quotes", encode_quote_body(event))
         now_ns = self._clock.time_ns()
         if self._index.update(event, now_ns):
             if self._policy.ready(now_ns):
