@@ -23,6 +23,8 @@ CUSTOMARY = {
     ("serve", "broker"): "REDIS_URL",
     ("serve", "cert"): "SSL_CERT_PATH",
     ("cert", "cert"): "SSL_CERT_PATH",
+    ("doctor", "broker"): "REDIS_URL",
+    ("doctor", "cert"): "SSL_CERT_PATH",
 }
 """Variables that other programs use for the same thing, honoured after our own."""
 

@@ -12,10 +12,13 @@ from omega_ai import __version__
 from omega_ai.cli.exit_codes import UsageError
 from omega_ai.cli.logs import choose_format, set_up_logs
 from omega_ai.cli.port_owner import owner_of
+from omega_ai.cli.ports import PortOrOff
 from omega_ai.cli.running import run
 from omega_ai.cli.terminal import command_line, say
 from omega_ai.core.certificates import CertificateError
+from omega_ai.data_feed.broker import UnknownBroker
 from omega_ai.data_feed.broker.base import BrokerError
+from omega_ai.data_feed.broker.redis_address import InvalidAddress
 from omega_ai.data_feed.feed import Endpoints
 from omega_ai.data_feed.service import run_feed
 from omega_ai.data_feed.settings import FeedSettings, SettingsError
@@ -23,9 +26,15 @@ from omega_ai.data_feed.sources.base import SourceError
 from omega_ai.data_feed.websocket.server import PortBusy
 from omega_ai.data_feed.websocket.token_keys import KeyConfigError
 
-OFF = "off"
-
-_EXPECTED = (SettingsError, SourceError, CertificateError, KeyConfigError, BrokerError)
+_EXPECTED = (
+    SettingsError,
+    SourceError,
+    CertificateError,
+    KeyConfigError,
+    BrokerError,
+    UnknownBroker,
+    InvalidAddress,
+)
 """What can be wrong around us; each says in one sentence what, and what to do."""
 
 _LISTEN = Group("Where it listens", sort_key=1)
@@ -36,18 +45,7 @@ _LIMITS = Group("Bounds", sort_key=5)
 _LOGS = Group("Logs and settings", sort_key=6)
 
 
-def _port(_type: Any, tokens: Any) -> int | None:
-    text = tokens[0].value
-    if text.lower() == OFF:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no port: give 0 to 65535, or {OFF!r}") from None
-
-
 _Optional = Parameter(show_default=False)
-_PortOrOff = Parameter(converter=_port, group=_LISTEN)
 _DEFAULTS = FeedSettings()
 
 
@@ -55,9 +53,9 @@ def serve(
     *,
     host: Annotated[str, Parameter(group=_LISTEN)] = _DEFAULTS.host,
     port: Annotated[int, Parameter(group=_LISTEN)] = _DEFAULTS.port,
-    tls_port: Annotated[int | None, _PortOrOff] = _DEFAULTS.tls_port,
+    tls_port: Annotated[int | None, PortOrOff, Parameter(group=_LISTEN)] = _DEFAULTS.tls_port,
     http_host: Annotated[str, Parameter(group=_LISTEN)] = _DEFAULTS.http_host,
-    http_port: Annotated[int | None, _PortOrOff] = _DEFAULTS.http_port,
+    http_port: Annotated[int | None, PortOrOff, Parameter(group=_LISTEN)] = _DEFAULTS.http_port,
     workers: Annotated[int, Parameter(group=_LISTEN)] = _DEFAULTS.workers,
     source: Annotated[str, Parameter(group=_PRICES)] = _DEFAULTS.source,
     venue: Annotated[tuple[str, ...], Parameter(group=_PRICES), _Optional] = (),

@@ -134,7 +134,7 @@ class _Screen:
         self._news = ""
         self._live = Live(
             get_renderable=self._draw,
-            console=console(),
+            console=console(wrap=True),
             refresh_per_second=FRAMES_PER_SECOND,
             transient=False,
         )
