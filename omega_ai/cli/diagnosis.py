@@ -256,13 +256,9 @@ def health(host: str, port: int) -> Finding:
         advice = "start a feed: omega serve"
         return Finding("http", State.FAILURE, f"nothing listens on {url}", advice)
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
-        owner = owner_of(port) if is_loopback(host) else None
-        held = f", held by {owner}," if owner is not None else ""
-        why = (
-            "no answer in time" if isinstance(error, socket.timeout) else "it does not answer as a feed does"
-        )
+        why = "no answer in time" if isinstance(error, TimeoutError) else "no feed answers"
         advice = "stop what listens there, or serve on another port with --http-port"
-        return Finding("http", State.FAILURE, f"{url}{held}: {why}", advice)
+        return Finding("http", State.FAILURE, f"{url}: {why}{_held(host, port)}", advice)
     finally:
         connection.close()
     if answer.get("ready") is True:
