@@ -249,7 +249,7 @@ class RedisBroker:
                 raise BrokerUnreachable(
                     f"Redis at {self.address} is version {version}; 6.2 or newer is needed"
                 )
-        if facts.get("redis_mode") == "cluster":
+        if "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):
             raise BrokerUnreachable(explain_reply("MOVED", self.address))
         if facts.get("role") == "slave":
             raise BrokerUnreachable(explain_reply("READONLY", self.address))

@@ -229,7 +229,8 @@ def explain(error: BaseException, address: RedisAddress, timeout: float = 0.0) -
     if isinstance(error, ssl.SSLError):
         return f"no TLS with Redis at {address}: {error.reason or error}. Is it a redis:// server?"
     if isinstance(error, TimeoutError):
-        return f"{text}nothing within {timeout:g} s. Check host and port, or run with --broker embedded"
+        tls = ", and that it expects TLS (else redis://)" if address.tls is not None else ""
+        return f"{text}nothing within {timeout:g} s. Check host and port{tls}, or run with --broker embedded"
     if isinstance(error, ConnectionLost):
         return f"{text}it closed the connection. If it expects TLS, use rediss://"
     if isinstance(error, FileNotFoundError):
