@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import Scheduler
@@ -27,6 +27,10 @@ from omega_ai.data_feed.websocket.session import Session, Subscription
 
 TAIL_MESSAGES = 2048
 """Newest frames kept per channel and process."""
+
+FRAMED_MESSAGES = 50_000
+FRAMED_SECONDS = 30.0
+"""Frames made for resuming clients are shared within these bounds."""
 
 DEFLATE_FROM = 128
 """Bytes below which compressing a message cannot pay for its own header."""
@@ -235,6 +239,7 @@ class Hub:
         self._audiences: dict[tuple[frozenset[Subscription], bool], Audience] = {}
         self._dirty: list[Audience] = []
         self._turn_began = 0.0
+        self._framed: dict[tuple[str, str, int], bytes] = {}
 
     # From the broker
 
@@ -338,6 +343,22 @@ class Hub:
         if behind == 0:
             return []
         return [frame.plain for frame in list(state.tail)[-behind:]]
+
+    def frames(self, publications: Sequence[Publication]) -> list[bytes]:
+        """See ``session.Channels``. Kept for a while: whoever resumes now is seldom alone."""
+        if len(self._framed) > FRAMED_MESSAGES:
+            self._framed.clear()
+        if not self._framed and publications:
+            self.scheduler.later(FRAMED_SECONDS, self._framed.clear)
+        framed = self._framed
+        frames = []
+        for publication in publications:
+            key = (publication.channel, publication.epoch, publication.seq)
+            frame = framed.get(key)
+            if frame is None:
+                frame = framed[key] = text_frame(publication.message)
+            frames.append(frame)
+        return frames
 
     def newest(self, channel: str) -> bytes | None:
         """See ``session.Channels``."""

@@ -28,6 +28,7 @@ class Outbox:
         "_number",
         "_on_overflow",
         "_queue",
+        "_replay_bytes",
         "_write",
         "blocked",
         "conflated",
@@ -50,9 +51,10 @@ class Outbox:
         self.conflated = 0
         """Frames that a newer one of the same key has replaced."""
         # Most clients never have a backlog: no containers until they do.
-        # Keys are those of `offer`, and numbers, which keep frames from `send` apart.
+        # Keys are those of `offer`, and numbers, which keep frames from `send` apart: negative in a replay.
         self._queue: dict[str | int, bytes] | None = None
         self._number = 0
+        self._replay_bytes = 0
         self._control: list[bytes] | None = None
         self._control_bytes = 0
 
@@ -63,6 +65,25 @@ class Outbox:
             self._put(self._number, data)
         elif not self.overflowed:
             self.blocked = not self._write(data)
+
+    def replay(self, frames: Iterable[bytes]) -> None:
+        """Send what a client has missed, in order. It is not counted against the limit.
+
+        A replay is as large as the history; its bound is the history's. The frames are shared between clients
+        and wait here unjoined, so that a thousand clients resuming at once hold one history in memory.
+        """
+        if self.overflowed:
+            return
+        queue = self._queue
+        if queue is None:
+            queue = self._queue = {}
+        for frame in frames:
+            self._number += 1
+            queue[-self._number] = frame
+            self._replay_bytes += len(frame)
+            self.queued_bytes += len(frame)
+        if not self.blocked:
+            self._pump()
 
     def offer(self, key: str, data: bytes) -> None:
         """Send a frame that a newer one of the same ``key`` makes worthless.
@@ -103,6 +124,9 @@ class Outbox:
             control, self._control, self._control_bytes = self._control, None, 0
             if not self._write(b"".join(control)):
                 self.blocked = True
+        self._pump()
+
+    def _pump(self) -> None:
         while self._queue and not self.blocked:
             batch = self._batch(self._queue)
             self.queued_bytes -= len(batch)
@@ -113,7 +137,7 @@ class Outbox:
     def _put(self, key: str | int, data: bytes) -> None:
         if self.overflowed:
             return
-        if self.queued_bytes + len(data) > self._limit:
+        if self.queued_bytes - self._replay_bytes + len(data) > self._limit:
             self._overflow()
             return
         if self._queue is None:
@@ -123,13 +147,12 @@ class Outbox:
 
     def _overflow(self) -> None:
         self._queue = None
-        self.queued_bytes = 0
+        self.queued_bytes = self._replay_bytes = 0
         if not self.overflowed:
             self.overflowed = True
             self._on_overflow()
 
-    @staticmethod
-    def _batch(queue: dict[str | int, bytes]) -> bytes:
+    def _batch(self, queue: dict[str | int, bytes]) -> bytes:
         """Take frames from the front of ``queue``, up to ``WRITE_LIMIT`` bytes and at least one."""
         size = 0
         keys: list[str | int] = []
@@ -138,8 +161,10 @@ class Outbox:
             if keys and size > WRITE_LIMIT:
                 break
             keys.append(key)
-        return b"".join(_taken(queue, keys))
-
-
-def _taken(queue: dict[str | int, bytes], keys: Iterable[str | int]) -> list[bytes]:
-    return [queue.pop(key) for key in keys]
+        taken = []
+        for key in keys:
+            data = queue.pop(key)
+            taken.append(data)
+            if isinstance(key, int) and key < 0:
+                self._replay_bytes -= len(data)
+        return b"".join(taken)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from omega_ai.core.clock import Clock
 from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.frames import text_frame
-from omega_ai.data_feed.broker.base import History, Position, PublishBufferFull
+from omega_ai.data_feed.broker.base import History, Position, Publication, PublishBufferFull
 from omega_ai.data_feed.websocket import messages as wire
 from omega_ai.data_feed.websocket.close_codes import CloseCode
 from omega_ai.data_feed.websocket.errors import (
@@ -75,6 +75,10 @@ class Channels(Protocol):
 
     def missed(self, channel: str, since: Position) -> list[bytes] | None:
         """Frames after ``since`` up to the position, or None if that cannot be told from memory."""
+        ...
+
+    def frames(self, publications: Sequence[Publication]) -> list[bytes]:
+        """The frames of publications read from history; shared between those who resume together."""
         ...
 
     def newest(self, channel: str) -> bytes | None:
@@ -297,7 +301,7 @@ class Session:
                 reached = Position(since.epoch, read[-1].seq if read else since.seq)
                 rest = channels.missed(subscription.channel, reached)
                 if rest is not None:
-                    frames = [text_frame(p.message) for p in read] + rest
+                    frames = channels.frames(read) + rest
             self._count_resume("unrecovered" if frames is None else "recovered")
             if frames is None:
                 state = self._state_of(subscription, always=True)
@@ -331,7 +335,9 @@ class Session:
                 recovered,
             )
         )
-        self._replies.extend(frames)
+        if frames:
+            self.flush()
+            self.outbox.replay(frames)
         self._subscribe_to(self.subscriptions | {subscription})
 
     def _state_of(self, subscription: Subscription, *, always: bool) -> list[bytes]:

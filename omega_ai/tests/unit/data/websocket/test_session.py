@@ -275,6 +275,47 @@ class TestResume:
         world.answer_look_backs()
         assert client.seen() == []
 
+    def test_a_replay_larger_than_the_outbox_is_no_overflow(self) -> None:
+        """Its bound is the history's; what is published meanwhile follows it in order."""
+        world = World(tail=500)
+        for number in range(1, 401):
+            world.price(number)
+        client = world.client(channels=(), limit=500)
+        client.stalled = True
+        resume(client, 0)
+        world.price(401)
+        world.scheduler.run()
+        assert not client.session.closed
+        assert client.outbox.queued_bytes > 10_000
+        client.drain()
+        assert [m["seq"] for m in client.seen()] == list(range(1, 402))
+        assert client.outbox.queued_bytes == 0
+
+    def test_after_a_replay_the_bound_holds_again(self) -> None:
+        """Live messages that wait behind it are counted as ever."""
+        world = World(tail=500)
+        for number in range(1, 401):
+            world.price(number)
+        client = world.client(channels=(), limit=500)
+        client.stalled = True
+        resume(client, 0)
+        for number in range(401, 421):
+            world.price(number)
+            world.scheduler.run()
+        assert client.closed is not None
+        assert client.closed[0] == CloseCode.SLOW_CONSUMER
+
+    def test_those_who_resume_together_share_the_frames_of_one_history(self) -> None:
+        """A thousand clients hold one history in memory."""
+        world = World(tail=2)
+        for number in range(1, 20):
+            world.price(number)
+        kept = world.kept["btc_price"]
+        first, second = world.hub.frames(kept), world.hub.frames(kept[5:])
+        assert all(a is b for a, b in zip(first[5:], second, strict=True))
+        world.scheduler.advance(60)
+        assert not world.hub._framed
+
     def test_in_mode_latest_only_the_newest_missed_message_is_sent(self) -> None:
         """The older ones say nothing that it does not."""
         world = World()
