@@ -1,0 +1,192 @@
+/** The model on the screen: writes only what changed, and tells a screen reader what matters, not every tick. */
+
+import { durationText } from "./model.js";
+
+const SAY_PRICE_EVERY_MS = 30_000;
+
+/** Verdicts under which the price shown is not the price of now. */
+const OLD = ["stale", "disconnected", "refused"];
+
+const money = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const amount = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
+
+const $ = (id) => document.getElementById(id);
+
+function put(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+export const rateText = (perSecond) => (perSecond < 10 ? perSecond.toFixed(1) : whole.format(perSecond)) + " / s";
+
+export class View {
+  #model;
+  #chart;
+  #shownPrice = null;
+  #verdict = null;
+  #saidAt = 0;
+  #rows = new Map();
+  #startedAt;
+
+  constructor(model, chart, now) {
+    this.#model = model;
+    this.#chart = chart;
+    this.#startedAt = now;
+  }
+
+  /** The price and what kind it is; as often as the screen turns. */
+  renderPrice(now) {
+    const { price } = this.#model;
+    const verdict = this.#model.verdict(now);
+    this.#renderVerdict(verdict, now);
+    const age = this.#model.age(now);
+    const old = OLD.includes(verdict.kind);
+    put($("age"), age === null ? "–" : age < 950 && !old ? "now" : `${durationText(age)} ago`);
+    $("last-known").hidden = !old || age === null;
+    if (old && age !== null) put($("last-known"), `last known, ${durationText(age)} old`);
+    if (!price || price === this.#shownPrice) return;
+    const before = this.#shownPrice?.price;
+    this.#shownPrice = price;
+    const [units, cents] = money.format(price.price).split(".");
+    put($("price-whole"), units);
+    put($("price-rest"), `.${cents}`);
+    put($("symbol"), price.symbol);
+    put($("bid"), price.bid === null ? "–" : money.format(price.bid));
+    put($("ask"), price.ask === null ? "–" : money.format(price.ask));
+    put($("spread"), price.bid === null || price.ask === null ? "–" : money.format(price.ask - price.bid));
+    put($("volume"), price.volume === null ? "not known" : `${whole.format(price.volume)} BTC`);
+    if (before !== undefined && before !== price.price) {
+      const up = price.price > before;
+      put($("tick"), up ? "▲" : "▼");
+      $("tick").className = `tick ${up ? "up" : "down"}`;
+    }
+    put($("position"), `${price.epoch} · ${price.seq}`);
+  }
+
+  /** Everything that may lag a little: venues, figures, chart. */
+  renderRest(now) {
+    const verdict = this.#model.verdict(now);
+    this.#chart.draw(now, OLD.includes(verdict.kind));
+    this.#renderChange();
+    this.#renderVenues(now);
+    this.#renderFigures(now);
+    put($("clock"), `${new Date(now - (this.#model.offsetMs ?? 0)).toISOString().slice(11, 19)} UTC`);
+  }
+
+  #renderVerdict({ kind, word, text }, now) {
+    const { price, simulated } = this.#model;
+    document.body.dataset.verdict = kind;
+    put($("verdict-word"), word);
+    $("simulated").hidden = !simulated;
+    $("banner").hidden = text === null;
+    put($("banner"), text ?? "");
+    const figure = price ? money.format(price.price) : "–";
+    const mark = kind === "live" ? "" : `${word}: `;
+    const title = `${simulated && kind !== "simulated" ? "Simulated, " : ""}${mark}${figure} · BTC-USD`;
+    if (document.title !== title) document.title = title;
+
+    const key = `${kind}${simulated}`;
+    if (key !== this.#verdict) {
+      this.#verdict = key;
+      this.#say(`${simulated && kind !== "simulated" ? "Simulated prices. " : ""}${word}. ${text ?? ""} ${price ? `${price.symbol} ${figure}` : ""}`, now);
+    } else if (price && ["live", "degraded", "simulated"].includes(kind) && now - this.#saidAt > SAY_PRICE_EVERY_MS) {
+      this.#say(`${price.symbol} ${figure}${kind === "live" ? "" : `, ${word}`}`, now);
+    }
+  }
+
+  #say(text, now) {
+    this.#saidAt = now;
+    put($("say"), text.replace(/\s+/g, " ").trim());
+  }
+
+  #renderChange() {
+    const summary = this.#chart.summary();
+    const { price } = this.#model;
+    const element = $("change");
+    if (!summary || !price) {
+      put(element, "");
+      return;
+    }
+    const moved = price.price - summary.first;
+    const sign = moved > 0 ? "▲ +" : moved < 0 ? "▼ −" : "";
+    const share = Math.abs((moved / summary.first) * 100).toFixed(2);
+    const since = new Date(summary.since).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+    const text = `${sign}${money.format(Math.abs(moved))} (${share} %)`;
+    element.className = `change ${moved > 0 ? "up" : moved < 0 ? "down" : ""}`;
+    if (element.dataset.text !== text + since) {
+      element.dataset.text = text + since;
+      element.replaceChildren(`${text} `, make("span", { class: "since" }, `since ${since}`));
+    }
+    const label = `${this.#chart.kind === "line" ? "Line" : "Candle"} chart of the last ${this.#chart.rangeText}: `
+      + `low ${money.format(summary.low)}, high ${money.format(summary.high)}, last ${money.format(summary.last)}. Arrow keys read single values.`;
+    if (Math.random() < 0.1 || $("chart").ariaLabel.endsWith("yet")) $("chart").setAttribute("aria-label", label);
+  }
+
+  #renderVenues(now) {
+    const rows = this.#model.venueRows(now);
+    const body = $("venue-rows");
+    if (!rows.length) return;
+    if (rows.length !== this.#rows.size || rows.some((row) => !this.#rows.has(row.name))) {
+      this.#rows = new Map(rows.map((row) => [row.name, this.#newRow(row.name)]));
+      body.replaceChildren(...[...this.#rows.values()].map((cells) => cells.row));
+    }
+    for (const row of rows) {
+      const cells = this.#rows.get(row.name);
+      cells.row.dataset.use = row.use;
+      put(cells.word, row.word);
+      put(cells.why, row.why ?? "");
+      put(cells.price, row.price === null ? "–" : money.format(row.price));
+      put(cells.off, row.off === null ? "–" : `${row.off > 0 ? "+" : row.off < 0 ? "−" : ""}${Math.abs(row.off).toFixed(1)} bp`);
+      put(cells.age, row.ageMs === null ? "–" : row.ageMs < 950 ? `${Math.round(row.ageMs / 100) / 10} s` : durationText(row.ageMs));
+    }
+    const used = rows.filter((row) => row.use === "in").length;
+    put($("venues-used"), `${used} of ${rows.length} in use`);
+  }
+
+  #newRow(name) {
+    const word = make("span");
+    const why = make("span", { class: "why" });
+    const state = make("td", {}, make("span", { class: "state" }, make("span", { class: "dot", "aria-hidden": "true" }), make("span", {}, word, why)));
+    const price = make("td", { class: "number" });
+    const off = make("td", { class: "number wide" });
+    const age = make("td", { class: "number" });
+    const row = make("tr", {}, make("th", { scope: "row" }, name), state, price, off, age);
+    return { row, word, why, price, off, age };
+  }
+
+  #renderFigures(now) {
+    const model = this.#model;
+    const { status } = model;
+    const here = model.latency(now);
+    put($("latency"), here ? `${amount.format(here.p50)} ms` : "–");
+    if (here) $("latency").append(" ", make("small", {}, `p99 ${amount.format(here.p99)} ms`));
+    const server = status?.delivery_ms?.publish_to_write;
+    const known = server?.count > 0 && server.p50 !== null;
+    put($("server-latency"), known ? `≤ ${server.p50} ms` : "–");
+    if (known) $("server-latency").append(" ", make("small", {}, `p99 ≤ ${server.p99 ?? "10000+"} ms`));
+    put($("rate"), rateText(model.rate(now, this.#startedAt)));
+    put($("server-rate"), model.serverRate === null ? "–" : rateText(model.serverRate));
+    const clients = status && Object.values(status.clients).reduce((sum, each) => sum + each, 0);
+    put($("clients"), clients === null ? "–" : whole.format(clients));
+    put($("broker"), !status ? "–" : status.broker.connected ? "up" : `away, ${status.broker.buffered} waiting`);
+    const cuts = model.gaps + model.resets;
+    put($("continuity"), cuts ? `${cuts} break${cuts > 1 ? "s" : ""}` : "whole");
+    $("continuity").append(" ", make("small", {}, `${model.resumes} resumed`));
+    put($("uptime"), status ? durationText(status.uptime_seconds * 1000) : "–");
+    put($("version"), status ? `OMEGA ${status.version}` : "");
+    const failing = (status?.checks ?? []).filter((check) => !check.ok);
+    $("attention").hidden = !failing.length;
+    const texts = failing.map((check) => `${check.name}: ${check.detail}`);
+    if ($("checks").dataset.text !== texts.join("\n")) {
+      $("checks").dataset.text = texts.join("\n");
+      $("checks").replaceChildren(...texts.map((text) => make("li", {}, text)));
+    }
+  }
+}
