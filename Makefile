@@ -14,7 +14,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check cover format lock build clean
+.PHONY: help run test check cover format docs lock build clean
 
 help: ## say what there is
 	@echo "OMEGA BTC AI. Targets:"
@@ -22,7 +22,7 @@ help: ## say what there is
 	@echo "Options: PYTHON=python3.12 chooses the Python, ARGS='...' adds arguments to run, test and cover."
 
 run: $(RUN) ## start the feed: ws://localhost:8765, wss://localhost:8766, http://localhost:8767
-	@$(BIN)/omega serve $(ARGS)
+	@$(BIN)/omega serve --source simulated --log-format console $(ARGS)
 
 test: $(TEST) ## run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
@@ -39,6 +39,9 @@ cover: $(TEST) ## run the test suite and say what it does not reach
 format: $(DEV) ## put the code in order
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(TEST) ## write the reference of commands anew from the commands
+	$(BIN)/python scripts/commands_reference.py
 
 build: $(DEV) ## make the wheel and the source archive in dist/
 	$(BIN)/python -m hatchling build
