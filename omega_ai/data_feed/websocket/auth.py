@@ -15,6 +15,7 @@ import enum
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
 import msgspec
@@ -99,7 +100,7 @@ class _Header(msgspec.Struct):
     alg: str
     kid: str | None = None
     typ: str | None = None
-    crit: msgspec.Raw | None = None
+    crit: Any = msgspec.UNSET
 
 
 class _Claims(msgspec.Struct):
@@ -140,7 +141,7 @@ class Authenticator:
         self._keys = keys
         self._audience = audience
         self._issuer = issuer
-        self._leeway_s = leeway_s
+        self._leeway_ns = _ns(leeway_s)
         self._max_lifetime_s = max_lifetime_s
         self._jws = jwt.PyJWS(algorithms=["HS256", "RS256", "ES256"])
 
@@ -156,14 +157,13 @@ class Authenticator:
             raise AuthError("the token is not a JSON Web Token: three parts joined by dots")
         header = _decode_header(token)
         claims = _decode_claims(self._verified_payload(token, header))
-        self._check_times(claims, now_ns / _NS)
+        expires_at_ns = self._check_times(claims, now_ns)
         self._check_parties(claims)
         return Identity(
             subject=_subject(claims.sub),
             publish=_channels(claims.publish, "publish"),
             channels=_channels(claims.channels, "channels"),
-            # Whoever was let in within the leeway must not be put out at once.
-            expires_at_ns=round((claims.exp + self._leeway_s) * _NS),
+            expires_at_ns=expires_at_ns,
         )
 
     def _verified_payload(self, token: str, header: _Header) -> bytes:
@@ -185,19 +185,22 @@ class Authenticator:
             return None
         return payload if isinstance(payload, bytes) else None
 
-    def _check_times(self, claims: _Claims, now: float) -> None:
+    def _check_times(self, claims: _Claims, now_ns: int) -> int:
+        """The last moment, leeway included: whoever was let in within it must not be put out at once."""
         times = [time for time in (claims.exp, claims.nbf, claims.iat) if time is not None]
         if not all(math.isfinite(time) and abs(time) < 1e11 for time in times):
             raise AuthError("a time in the token is out of range: times are seconds since 1970")
-        if claims.exp + self._leeway_s <= now:
+        end, late = _ns(claims.exp) + self._leeway_ns, now_ns + self._leeway_ns
+        if end <= now_ns:
             raise AuthError("the token has expired: get a new one")
-        if claims.nbf is not None and claims.nbf > now + self._leeway_s:
+        if claims.nbf is not None and _ns(claims.nbf) > late:
             raise AuthError("the token is not valid yet (nbf): check the clocks")
-        if claims.iat is not None and claims.iat > now + self._leeway_s:
+        if claims.iat is not None and _ns(claims.iat) > late:
             raise AuthError("the token was issued in the future (iat): check the clocks")
-        begin = now if claims.iat is None else claims.iat
-        if claims.exp - begin > self._max_lifetime_s + self._leeway_s:
+        begin = now_ns if claims.iat is None else _ns(claims.iat)
+        if end - begin > _ns(self._max_lifetime_s) + 2 * self._leeway_ns:
             raise AuthError(f"the token is made for longer than {self._max_lifetime_s:.0f} seconds")
+        return end
 
     def _check_parties(self, claims: _Claims) -> None:
         if self._audience is not None:
@@ -251,12 +254,17 @@ def make_token(
     return token
 
 
+def _ns(seconds: float) -> int:
+    whole, part = divmod(seconds, 1)  # a product of floats would be off by hundreds of nanoseconds
+    return int(whole) * _NS + round(part * _NS)
+
+
 def _decode_header(token: str) -> _Header:
     try:
         header = _headers.decode(jwt.utils.base64url_decode(token.partition(".")[0]))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise AuthError("the token's header cannot be read") from error
-    if header.crit is not None:
+    if header.crit is not msgspec.UNSET:
         # RFC 7515 section 4.1.11: an extension that must be understood, and we understand none.
         raise AuthError("the token needs an extension that is not supported (crit)")
     if header.typ is not None and header.typ.lower().removeprefix("application/") not in ("jwt", "at+jwt"):
