@@ -1,4 +1,4 @@
-"""The opening handshake (RFC 6455 section 4), seen from the server: may this request become a WebSocket?"""
+"""The opening handshake (RFC 6455 section 4): a server's judgement of a request, a client's of the answer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 REQUEST_LIMIT: Final = 8192
 """Bytes that a request's head may have, the blank line included."""
+RESPONSE_LIMIT: Final = 16_384
+"""Bytes that an answer's head may have."""
 HEADERS_LIMIT: Final = 64
-"""Header lines that a request may have."""
+"""Header lines that a request, or an answer, may have."""
 
 
 class Refusal(Exception):
@@ -69,16 +71,10 @@ def parse_request(head: bytes) -> Request:
         raise Refusal(400, "the request line is not METHOD TARGET HTTP/1.1") from None
     if not is_token(method) or not target or not version.startswith("HTTP/") or not target.isprintable():
         raise Refusal(400, "the request line is not METHOD TARGET HTTP/1.1")
-    headers: dict[str, list[str]] = {}
-    for line in lines[1:]:
-        name, colon, value = line.decode("latin-1").partition(":")
-        # A space before the colon and a folded line are ways to smuggle requests (RFC 9112 section 5).
-        if not colon or not is_token(name):
-            raise Refusal(400, f"not a header line: {line[:64]!r}")
-        value = value.strip(" \t")
-        if any((c < " " and c != "\t") or c == "\x7f" for c in value):
-            raise Refusal(400, f"control character in the header {name!r}")
-        headers.setdefault(name.lower(), []).append(value)
+    try:
+        headers = _parse_headers(lines[1:])
+    except ValueError as error:
+        raise Refusal(400, str(error)) from None
     return Request(method, target, version, headers)
 
 
@@ -176,3 +172,128 @@ def _offered_subprotocols(request: Request) -> tuple[str, ...]:
     if len(set(offered)) != len(offered):
         raise Refusal(400, "Sec-WebSocket-Protocol names a subprotocol twice")
     return tuple(offered)
+
+
+def _parse_headers(lines: Sequence[bytes]) -> dict[str, list[str]]:
+    headers: dict[str, list[str]] = {}
+    for line in lines:
+        name, colon, value = line.decode("latin-1").partition(":")
+        # A space before the colon and a folded line are ways to smuggle requests (RFC 9112 section 5).
+        if not colon or not is_token(name):
+            raise ValueError(f"not a header line: {line[:64]!r}")
+        value = value.strip(" \t")
+        if any((c < " " and c != "\t") or c == "\x7f" for c in value):
+            raise ValueError(f"control character in the header {name!r}")
+        headers.setdefault(name.lower(), []).append(value)
+    return headers
+
+
+# The client's side.
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The head of an HTTP answer; ``headers`` as in ``Request``."""
+
+    status: int
+    phrase: str
+    headers: Mapping[str, Sequence[str]]
+
+    def header(self, name: str) -> str | None:
+        """The header's value, its lines joined by commas; None if there is none."""
+        values = self.headers.get(name)
+        return ", ".join(values) if values else None
+
+
+class HandshakeError(Exception):
+    """There will be no WebSocket connection: ``reason`` says why; ``response`` and ``body`` if there are."""
+
+    def __init__(self, reason: str, response: Response | None = None, body: bytes = b"") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.response = response
+        self.body = body
+
+
+def new_key(random_bytes: bytes) -> str:
+    """Sec-WebSocket-Key from 16 random bytes."""
+    return base64.b64encode(random_bytes).decode("ascii")
+
+
+def build_request(
+    host: str,
+    target: str,
+    key: str,
+    *,
+    subprotocols: Sequence[str] = (),
+    compression: bool = False,
+    headers: Iterable[tuple[str, str]] = (),
+) -> bytes:
+    """A client's request (section 4.1). ``host`` is the Host header, ``headers`` are added as they are.
+
+    Raises ``ValueError`` for anything that would not stay in its line.
+    """
+    fields = [
+        ("Host", host),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", key),
+        ("Sec-WebSocket-Version", "13"),
+    ]
+    if subprotocols:
+        fields.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+    if compression:
+        fields.append(("Sec-WebSocket-Extensions", deflate.OFFER))
+    fields.extend(headers)
+    if not target.isascii() or not target.isprintable() or " " in target:
+        raise ValueError(f"not a request target: {target[:80]!r}; encode what is not plain ASCII")
+    for name, value in fields:
+        if not is_token(name) or not value.isprintable():
+            raise ValueError(f"not a header: {name[:40]!r}")
+    lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def parse_response(head: bytes) -> Response:
+    """Parse an answer's head, up to but without the blank line. Raises ``HandshakeError``."""
+    lines = head.split(b"\r\n")
+    version, _, rest = lines[0].decode("latin-1").partition(" ")
+    status, _, phrase = rest.partition(" ")
+    if version not in ("HTTP/1.1", "HTTP/1.0") or len(status) != 3 or not status.isdecimal():
+        raise HandshakeError(f"the answer is not HTTP/1.1: {lines[0][:80]!r}")
+    if len(lines) - 1 > HEADERS_LIMIT:
+        raise HandshakeError(f"the answer has more than {HEADERS_LIMIT} headers")
+    try:
+        return Response(int(status), phrase, _parse_headers(lines[1:]))
+    except ValueError as error:
+        raise HandshakeError(f"the answer is not HTTP: {error}") from None
+
+
+def check_response(
+    response: Response, key: str, *, subprotocols: Sequence[str] = (), compression: bool = False
+) -> tuple[str | None, deflate.DeflateParams | None]:
+    """Check a 101 answer (section 4.1); returns the subprotocol and the compression agreed on.
+
+    Raises ``HandshakeError``.
+    """
+    if response.status != 101:
+        raise HandshakeError(f"the server answered HTTP {response.status}", response)
+    if [item.lower() for item in tokens(response.headers.get("upgrade", ()))] != ["websocket"]:
+        raise HandshakeError("the answer has no 'Upgrade: websocket'", response)
+    if "upgrade" not in [item.lower() for item in tokens(response.headers.get("connection", ()))]:
+        raise HandshakeError("the answer has no 'Connection: Upgrade'", response)
+    if response.headers.get("sec-websocket-accept") != [accept_value(key)]:
+        raise HandshakeError("Sec-WebSocket-Accept does not match the key", response)
+    chosen = response.headers.get("sec-websocket-protocol", ())
+    if len(chosen) > 1 or (chosen and chosen[0] not in subprotocols):
+        raise HandshakeError(f"the server chose a subprotocol that was not offered: {chosen[0]!r}", response)
+    agreed = None
+    extensions = response.headers.get("sec-websocket-extensions", ())
+    try:
+        answers = parse_extensions(extensions)
+        if answers and not compression:
+            raise ValueError(f"the server chose an extension that was not offered: {answers[0].name!r}")
+        agreed = deflate.accept_answer(answers)
+    except ValueError as error:
+        raise HandshakeError(f"Sec-WebSocket-Extensions: {error}", response) from None
+    return (chosen[0] if chosen else None), agreed

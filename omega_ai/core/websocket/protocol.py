@@ -1,0 +1,117 @@
+"""An ``Endpoint`` on an asyncio or uvloop transport, plain or TLS: what server and client have in common.
+
+It does not import asyncio: the event loop calls it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from omega_ai.core.websocket.endpoint import CONNECTING, Options, Transport
+from omega_ai.core.websocket.stream import STREAM_SLOTS, StreamEndpoint
+
+_PROTOCOL_SLOTS: Final = (*STREAM_SLOTS, "__weakref__", "transport")
+
+
+class HeadTooLong(Exception):
+    """The head of the peer's HTTP message exceeds the limit."""
+
+
+class StreamProtocol(StreamEndpoint):
+    """A connection that owns no read buffer, no parser and no task between messages."""
+
+    __slots__ = _PROTOCOL_SLOTS
+
+    transport: Transport
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.state = CONNECTING
+        self.blocked = False
+        self._assembler = None
+        self._deflate = None
+        self._partial = None
+        self._pong = None
+        self._rest = b""
+        self._timer = None
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: Transport) -> None:
+        """The TCP (and TLS) connection stands; the opening handshake begins."""
+        self.transport = transport
+        # With a high-water mark of 0, pause_writing says that the kernel did not take everything, and
+        # resume_writing that it has: `blocked` is exact. uvloop then also writes at once instead of at the
+        # end of the loop's turn. Over TLS the comparison is "at least", not "more than": 0 would say that an
+        # empty buffer is a backlog, and nothing would ever say that it is gone.
+        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0)
+        self._timer = self.options.scheduler.later(self.options.handshake_timeout, self._handshake_timed_out)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self.state == CONNECTING:
+            self._read_head(data)
+        else:
+            self._read(data)
+
+    def eof_received(self) -> None:
+        """The peer ended its direction; returning None lets the event loop end ours."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The TCP connection is over."""
+        self._lost()
+
+    def pause_writing(self) -> None:
+        """The transport has a backlog."""
+        self._paused()
+
+    def resume_writing(self) -> None:
+        """The transport's backlog is gone."""
+        self._resumed()
+
+    # What the endpoint calls.
+
+    def write(self, data: bytes) -> bool:
+        """Hand whole frames to the transport; False if it now has a backlog (``on_drained`` will tell)."""
+        self.transport.write(data)
+        return not self.blocked
+
+    def abort(self) -> None:
+        """Cut the TCP connection, leaving unsent what is unsent."""
+        self.transport.abort()
+
+    def _end_output(self) -> None:
+        # Closing a socket that has unread bytes makes the kernel send a reset, which may destroy our close
+        # frame on its way. So we end our direction, and read on (and discard) until the peer ends its own.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    # What server and client do differently.
+
+    def _read_head(self, data: bytes) -> None:
+        """Take bytes of the opening handshake."""
+        raise NotImplementedError
+
+    def _handshake_timed_out(self) -> None:
+        """The opening handshake was not finished in ``options.handshake_timeout`` seconds."""
+        raise NotImplementedError
+
+    def _take_head(self, data: bytes, limit: int) -> tuple[bytes, bytes] | None:
+        """The head of the peer's HTTP message and what follows it; None while it is incomplete.
+
+        Raises ``HeadTooLong`` if it has more than ``limit`` bytes.
+        """
+        # Only the new part, and the three bytes before it, can complete the blank line.
+        start = max(0, len(self._rest) - 3)
+        data = self._rest + data
+        end = data.find(b"\r\n\r\n", start)
+        if end > limit or (end < 0 and len(data) > limit):
+            self._rest = b""
+            raise HeadTooLong(f"the head has more than {limit} bytes")
+        if end < 0:
+            self._rest = data
+            return None
+        self._rest = b""
+        return data[:end], data[end + 4 :]
