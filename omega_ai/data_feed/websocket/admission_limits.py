@@ -90,6 +90,8 @@ class RateLimiter:
         whole_at = max(self._whole_at.get(key, now), now)
         excess = whole_at - now - self._room
         if excess > 1e-9:
+            # It is in use: otherwise many new keys could wash it out of the table.
+            self._whole_at.move_to_end(key)
             return excess
         self._whole_at[key] = whole_at + self._step
         self._whole_at.move_to_end(key)
