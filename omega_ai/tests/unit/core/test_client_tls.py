@@ -33,6 +33,11 @@ def connect(context: ssl.SSLContext, issued: Issued, tmp_path: Path, host: str =
     """One real handshake with a server that shows ``issued``; the version agreed."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(*issued.write(tmp_path))
+    return connect_to(server, context, host)
+
+
+def connect_to(server: ssl.SSLContext, context: ssl.SSLContext, host: str = "localhost") -> str | None:
+    """One real handshake with whatever a server's context agrees to."""
 
     def accept() -> None:
         connection, _ = listener.accept()
@@ -143,6 +148,32 @@ class TestErrors:
         with pytest.raises(CertificateError) as caught:
             client_context(path)
         assert str(path) in str(caught.value)
+
+    def test_a_server_that_is_too_old(self, authority: Authority, tmp_path: Path) -> None:
+        """TLS 1.1 is all that it offers: not agreed to, and said so."""
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(*authority.issue().write(tmp_path))
+        server.set_ciphers("ALL:@SECLEVEL=0")
+        for limit in ("minimum_version", "maximum_version"):
+            with pytest.warns(DeprecationWarning, match="deprecated"):
+                setattr(server, limit, ssl.TLSVersion.TLSv1_1)
+        with pytest.raises(ssl.SSLError) as caught:
+            connect_to(server, client_context(authority.write(tmp_path)))
+        assert "it must offer TLS 1.2 or 1.3" in explain(caught.value, "localhost")
+
+    def test_whatever_else_goes_wrong_is_named(self, authority: Authority, tmp_path: Path) -> None:
+        """No cipher in common: OpenSSL's reason, in words."""
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(*authority.issue().write(tmp_path))
+        server.maximum_version = ssl.TLSVersion.TLSv1_2
+        server.set_ciphers("ECDHE-ECDSA-AES128-SHA256")
+        client = client_context(authority.write(tmp_path))
+        client.set_ciphers("ECDHE+AESGCM")
+        with pytest.raises(ssl.SSLError) as caught:
+            connect_to(server, client)
+        text = explain(caught.value, "localhost")
+        assert text.startswith("the TLS handshake with localhost failed: ")
+        assert "handshake failure" in text
 
     def test_a_server_that_speaks_plain_http(self) -> None:
         """The sentence says that it is the wrong port."""

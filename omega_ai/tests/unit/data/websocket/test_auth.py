@@ -199,6 +199,12 @@ class TestRefused:
         """JSON, but not claims."""
         refusal(signed(payload))
 
+    @pytest.mark.parametrize("payload", [b"", b"{", b"\xff", b'{"sub":"\xff"}', b"[" * 4000, b'{"x":' * 1100])
+    def test_claims_that_are_no_json(self, payload: bytes) -> None:
+        """Rightly signed, and yet bytes that cannot be read."""
+        text = jwt.PyJWS().encode(payload, SECRET, algorithm="HS256")
+        assert "claim" in refusal(text)
+
     def test_without_a_signature(self) -> None:
         """``alg: none`` in any spelling, and a signature cut off."""
         claims = {"sub": "x", "exp": NOW_S + 60, "publish": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import ssl
 import stat
 from datetime import UTC, datetime, timedelta
@@ -197,6 +198,24 @@ class TestUnusable:
         (tmp_path / "tls").write_text("in the way")
         with pytest.raises(CertificateError, match=r"tls.*--cert"):
             make(tmp_path / "tls")
+
+    @pytest.mark.parametrize("name", ["cert.pem", "key.pem", "ca.pem", ".lock"])
+    def test_a_directory_where_a_file_should_be(self, name: str, tmp_path: Path) -> None:
+        """It is not removed, since somebody made it; the error names it."""
+        (tmp_path / name).mkdir()
+        with pytest.raises(CertificateError, match=re.escape(name)):
+            make(tmp_path)
+
+    def test_a_certificate_of_another_authority_is_replaced(self, tmp_path: Path) -> None:
+        """As when files of two machines were mixed."""
+        paths = make(tmp_path / "a")
+        other = make(tmp_path / "b")
+        assert paths.ca is not None
+        assert other.ca is not None
+        other.ca.replace(paths.ca)
+        (tmp_path / "b" / "ca-key.pem").replace(tmp_path / "a" / "ca-key.pem")
+        make(tmp_path / "a")
+        handshake(paths, "localhost")
 
     def test_a_directory_that_others_may_write_to(self, tmp_path: Path) -> None:
         """They could exchange the key."""

@@ -8,6 +8,7 @@ import shutil
 import ssl
 import stat
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -369,6 +370,7 @@ class TestReload:
         first, second = authority.issue(), authority.issue()
         certificate, key = first.write(tmp_path)
         reloadable = ReloadableContext(certificate, key, now=NOW)
+        assert reloadable.paths.certificate == certificate
         async with serving(reloadable.context) as port, connected(port, client_context(ca)) as old:
             before = old.certificate.fingerprint
             assert before == reloadable.info(NOW).fingerprint
@@ -506,3 +508,16 @@ class TestMemory:
             load_server_context(certificate, key, now=NOW)
         assert len(list(Path("/dev/fd").iterdir())) == before
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+    async def test_a_system_without_files_in_memory_serves_too(
+        self, authority: Authority, ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By way of a temporary file that only we can read, gone at once."""
+        certificate, key = authority.issue().write(tmp_path)
+        (tmp_path / "temporary").mkdir()
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+        context = load_server_context(certificate, key, now=NOW)
+        assert list((tmp_path / "temporary").iterdir()) == []
+        async with serving(context) as port, connected(port, client_context(ca)) as client:
+            assert await client.echo() == b"price\n"
