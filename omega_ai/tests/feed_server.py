@@ -1,10 +1,11 @@
-"""A feed for tests: in a thread of this process, quick to start and seen by coverage, or in a process of its own."""
+"""A feed for tests: in a thread of this process, quick and seen by coverage, or in a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import structlog
 import uvloop
 
 from omega_ai.data_feed.feed import Endpoints
@@ -59,15 +61,21 @@ class FeedThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._main, name="feed under test")
+        self._quiet = False
         self.at = Listening("", None, None)
 
     def __enter__(self) -> FeedThread:
+        if not structlog.is_configured():
+            # Its log would come between the lines of pytest, whose capturing does not reach between tests.
+            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+            self._quiet = True
         self._thread.start()
         try:
             endpoints = self._ready.result(START_SECONDS)
         except BaseException:
             self._thread.join(STOP_SECONDS)
             raise
+        assert endpoints.ws is not None
         self.at = Listening(endpoints.ws, endpoints.wss, endpoints.http)
         return self
 
@@ -78,6 +86,8 @@ class FeedThread:
         assert self._stop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(STOP_SECONDS)
+        if self._quiet:
+            structlog.reset_defaults()
         assert not self._thread.is_alive(), f"the feed did not stop within {STOP_SECONDS:g} s"
 
     def _main(self) -> None:
@@ -97,9 +107,9 @@ class FeedThread:
 
 
 class FeedProcess:
-    """``omega serve`` as a child process, as anybody runs it. ``arguments`` go to it; its log goes to ``directory``.
+    """``omega serve ARGUMENTS`` as a child process, as anybody runs it; its log goes to ``directory``.
 
-    Can be started again after ``stop`` or ``kill``, on the same ports.
+    Can be started again after ``stop`` or ``kill``.
     """
 
     def __init__(
@@ -131,6 +141,11 @@ class FeedProcess:
             time.sleep(0.02)
         self.kill()
         raise AssertionError(f"omega serve did not start; its log:\n{self.log(begin)}")
+
+    def start_with(self, *arguments: str) -> None:
+        """Start with other arguments than before."""
+        self._arguments = arguments
+        self.start()
 
     def log(self, begin: int = 0) -> str:
         """What it has written to its log, from byte ``begin``."""

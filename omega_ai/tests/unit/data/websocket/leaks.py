@@ -1,0 +1,48 @@
+"""What a client could leave behind: tasks, sockets, file descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+SETTLE_SECONDS = 2.0
+
+
+def open_descriptors() -> dict[str, str]:
+    """Every open file descriptor and what it stands for; empty where there is no ``/proc``.
+
+    ``/dev/null`` is left out: an event loop that listens keeps one, to give up when there are no more.
+    """
+    found: dict[str, str] = {}
+    for link in Path("/proc/self/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            if (stands_for := str(link.readlink())) != os.devnull:
+                found[link.name] = stands_for
+    return found
+
+
+@contextlib.asynccontextmanager
+async def nothing_leaks() -> AsyncIterator[None]:
+    """After the block there are no more tasks, sockets and descriptors than before it.
+
+    What is being closed gets a moment for it. A server in a thread of this process counts as well: its side
+    of the connections must be gone too.
+    """
+    tasks, descriptors = asyncio.all_tasks(), open_descriptors()
+    yield
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        left_tasks = asyncio.all_tasks() - tasks
+        now = open_descriptors()
+        left = Counter(now.values()) - Counter(descriptors.values())
+        if not left_tasks and not left:
+            return
+        if time.monotonic() > deadline:
+            names = [task.get_name() for task in left_tasks]
+            raise AssertionError(f"left behind: tasks {names}, open {dict(left)}")
+        await asyncio.sleep(0.01)
