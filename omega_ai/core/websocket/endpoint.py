@@ -163,6 +163,12 @@ class Endpoint:
         """Send what is unsent, then end our direction of the TCP connection, or both if that cannot be."""
         raise NotImplementedError
 
+    def _hold(self) -> None:
+        """Nothing may be sent past the transport any more: it has a backlog, or we are closing."""
+
+    def _unhold(self) -> None:
+        """The backlog is gone."""
+
     # What a subclass asks for.
 
     @property
@@ -195,6 +201,7 @@ class Endpoint:
         if self.state == OPEN:
             frame = self._frame(CLOSE, close_payload(code, reason))
             self.state = CLOSING
+            self._hold()
             self._start_timer()
             self.write(frame)
 
@@ -283,6 +290,7 @@ class Endpoint:
             self.write(self._frame(CLOSE, close_payload(None if code == NO_STATUS else code)))
             self._start_timer()
         self.state = CLOSED
+        self._hold()
         if self.options.mask_key is None:
             # Section 7.1.1: the server ends the TCP connection first; a client waits for that.
             self._end_output()
@@ -295,6 +303,7 @@ class Endpoint:
             self.write(self._frame(CLOSE, close_payload(error.code, error.reason)))
             self._start_timer()
         self.state = CLOSED
+        self._hold()
         self._assembler = None
         self._end_output()
         try:
@@ -309,6 +318,7 @@ class Endpoint:
 
     def _paused(self) -> None:
         self.blocked = True
+        self._hold()
 
     def _resumed(self) -> None:
         self.blocked = False
@@ -317,9 +327,12 @@ class Endpoint:
             self.write(pong)
         if not self.blocked:
             self.on_drained()
+        if not self.blocked:
+            self._unhold()
 
     def _lost(self) -> None:
         was, self.state = self.state, CLOSED
+        self._hold()
         self._assembler = None
         self._pong = None
         self._stop_timer()

@@ -5,12 +5,15 @@ It does not import asyncio: the event loop calls it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from omega_ai.core.websocket.endpoint import CONNECTING, Options, Transport
 from omega_ai.core.websocket.stream import STREAM_SLOTS, StreamEndpoint
 
-_PROTOCOL_SLOTS: Final = (*STREAM_SLOTS, "__weakref__", "transport")
+if TYPE_CHECKING:
+    from omega_ai.core.websocket.lane import Lane
+
+_PROTOCOL_SLOTS: Final = (*STREAM_SLOTS, "__weakref__", "lane", "lane_index", "transport")
 
 
 class HeadTooLong(Exception):
@@ -23,11 +26,16 @@ class StreamProtocol(StreamEndpoint):
     __slots__ = _PROTOCOL_SLOTS
 
     transport: Transport
+    lane: Lane[Any] | None
+    """The lane that this connection is in, and its place there (-1 while it waits). The lane's to write."""
+    lane_index: int
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.state = CONNECTING
         self.blocked = False
+        self.lane = None
+        self.lane_index = -1
         self._assembler = None
         self._deflate = None
         self._partial = None
@@ -79,6 +87,26 @@ class StreamProtocol(StreamEndpoint):
     def abort(self) -> None:
         """Cut the TCP connection, leaving unsent what is unsent."""
         self.transport.abort()
+
+    def direct_fd(self) -> int:
+        """The socket, if bytes may be sent on it past the transport without overtaking any; else -1."""
+        transport = self.transport
+        if (
+            self.blocked
+            or transport.is_closing()
+            or transport.get_write_buffer_size()
+            or transport.get_extra_info("sslcontext") is not None
+        ):
+            return -1
+        return int(transport.get_extra_info("socket").fileno())
+
+    def _hold(self) -> None:
+        if self.lane is not None:
+            self.lane.hold(self)
+
+    def _unhold(self) -> None:
+        if self.lane is not None:
+            self.lane.resume(self)
 
     def _end_output(self) -> None:
         # Closing a socket that has unread bytes makes the kernel send a reset, which may destroy our close
