@@ -16,7 +16,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import hiredis
 
@@ -35,7 +36,7 @@ from omega_ai.data_feed.broker.base import (
     check_channel,
 )
 from omega_ai.data_feed.broker.redis_address import parse_address
-from omega_ai.data_feed.broker.redis_connection import RedisConnection, explain_reply
+from omega_ai.data_feed.broker.redis_connection import ConnectionLost, RedisConnection, explain_reply
 from omega_ai.data_feed.broker.redis_link import Link
 from omega_ai.data_feed.broker.redis_reader import Reader
 from omega_ai.data_feed.broker.redis_script import POSITION, PUBLISH
@@ -44,6 +45,10 @@ from omega_ai.data_feed.broker.redis_writer import Server, Writer
 
 _log = logging.getLogger(__name__)
 _LOADING_SECONDS = 30.0
+_PATIENCE_SECONDS = 1.0
+_RETRY_SECONDS = 0.02
+
+_Answer = TypeVar("_Answer")
 
 
 class RedisBroker:
@@ -171,12 +176,10 @@ class RedisBroker:
         Raises:
             BrokerError: Redis is away or refuses.
         """
-        self._connection()
+        wanted = list(channels)
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._subscriber.subscribe(channels, deliver)
-        except hiredis.ReplyError as error:
-            raise BrokerError(explain_reply(str(error), self.address)) from error
+                return await self._patiently(lambda: self._subscriber.subscribe(wanted, deliver))
         except TimeoutError as error:
             raise BrokerError(
                 f"Redis at {self.address} did not confirm within {self._timeout:g} s"
@@ -189,10 +192,7 @@ class RedisBroker:
             BrokerError: Redis is away or refuses.
         """
         check_channel(channel)
-        try:
-            return await self._reader.history(channel, since, limit)
-        except hiredis.ReplyError as error:
-            raise BrokerError(explain_reply(str(error), self.address)) from error
+        return await self._patiently(lambda: self._reader.history(channel, since, limit))
 
     def status(self) -> BrokerStatus:
         """How Redis fares, with what to do about it when it does not fare well."""
@@ -219,6 +219,22 @@ class RedisBroker:
     def dropped(self) -> int:
         """Publications refused because too many waited."""
         return self._writer.dropped
+
+    async def _patiently(self, read: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Bridge a connection that was cut and is back in a moment: asking again does no harm."""
+        patience = min(self._timeout, _PATIENCE_SECONDS)
+        began = self._now()
+        while True:
+            try:
+                self._connection()
+                return await read()
+            except (ConnectionLost, BrokerUnreachable, hiredis.ReplyError) as error:
+                passing = not isinstance(error, hiredis.ReplyError) or str(error).startswith("LOADING")
+                if not passing or self._now() - began > patience:
+                    if isinstance(error, hiredis.ReplyError):
+                        raise BrokerError(explain_reply(str(error), self.address)) from error
+                    raise
+            await asyncio.sleep(_RETRY_SECONDS)
 
     def _connection(self) -> RedisConnection:
         connection = self._commands.connection

@@ -158,8 +158,7 @@ class RedisConnection(asyncio.Protocol):
         """End the connection and wait until it has ended."""
         if self._transport is not None:
             self._transport.close()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self.lost), 1.0)
+        await asyncio.wait([self.lost], timeout=1.0)
         self.abort()
 
 

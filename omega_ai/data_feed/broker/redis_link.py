@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 from typing import Any
@@ -112,8 +111,8 @@ class Link:
         """Return when the connection has ended; end it when it is silent though asked."""
         step = self._timeout / 2
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(connection.lost), step)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes with the future's end.
+            await asyncio.wait([connection.lost], timeout=step)
             if connection.lost.done():
                 return
             if connection.waited() > self._timeout or connection.silent() > 2.5 * step:
