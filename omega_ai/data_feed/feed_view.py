@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import structs
+
+from omega_ai.data_feed.access import utc
 from omega_ai.data_feed.broker.base import Broker, History, Position
 from omega_ai.data_feed.http.view import Check, LatestPrice
+from omega_ai.data_feed.observability.merge import merge_snapshots
 from omega_ai.data_feed.observability.snapshot import DELIVERY, BrokerFigures, Snapshot
 from omega_ai.data_feed.pipeline import Pipeline
 from omega_ai.data_feed.sources.base import Source
 from omega_ai.data_feed.websocket.hub import Hub
 from omega_ai.data_feed.websocket.server import FeedServer
 from omega_ai.data_feed.websocket.tls import ReloadableContext
+from omega_ai.data_feed.workers import WorkerPool
 
 if TYPE_CHECKING:
     from omega_ai.data_feed.feed import Feed
 
 
+class Parts(NamedTuple):
+    """What is looked at. ``server`` and ``pool`` exclude each other; the role ``ingest`` has neither."""
+
+    broker: Broker
+    hub: Hub
+    pipeline: Pipeline
+    source: Source | None
+    tls: ReloadableContext | None
+    server: FeedServer | None
+    pool: WorkerPool | None
+
+
 class View:
     """Reads the feed's parts; changes none."""
 
-    def __init__(
-        self,
-        feed: Feed,
-        broker: Broker,
-        hub: Hub,
-        server: FeedServer,
-        pipeline: Pipeline,
-        source: Source | None,
-        tls: ReloadableContext | None,
-        *,
-        port: int,
-        tls_port: int | None,
-    ) -> None:
+    def __init__(self, feed: Feed, parts: Parts, port: int | None, tls_port: int | None) -> None:
         self._settings = feed.settings
         self._clock = feed.clock
-        self._broker = broker
-        self._hub = hub
-        self._server = server
-        self._pipeline = pipeline
-        self._source = source
-        self._tls = tls
+        self._parts = parts
+        self._broker = parts.broker
+        self._hub = parts.hub
+        self._pipeline = parts.pipeline
+        self._source = parts.source
+        self._tls = parts.tls
         self._port = port
         self._tls_port = tls_port
         self._started = feed.clock.monotonic()
@@ -52,9 +56,15 @@ class View:
         status = self._broker.status()
         checks = [Check("broker", status.connected, status.detail)]
         if self._source is None:
-            checks.append(Check("source", ok=True, detail="none: clients publish"))
+            detail = "taken in elsewhere" if self._settings.role == "edge" else "none: clients publish"
+            checks.append(Check("source", ok=True, detail=detail))
         else:
             checks.append(self._source_check(self._source))
+        pool = self._parts.pool
+        if pool is not None:
+            running = sum(worker.process.returncode is None for worker in pool.workers)
+            detail = f"{running} of {pool.count} running"
+            checks.append(Check("workers", ok=running > 0, detail=detail))
         return checks
 
     def _source_check(self, source: Source) -> Check:
@@ -80,50 +90,67 @@ class View:
         return await self._broker.history(channel, since, limit)
 
     def snapshot(self) -> Snapshot:
-        """See ``FeedView``."""
-        server, sent, stats = self._server, self._hub.stats, self._server.stats
+        """See ``FeedView``; with workers, of all processes together."""
+        pool = self._parts.pool
+        own = self._own_snapshot()
+        return own if pool is None else merge_snapshots(own, pool.snapshots())
+
+    def _own_snapshot(self) -> Snapshot:
         status = self._broker.status()
         now = self._clock.monotonic()
-        price_at, price_state = self._pipeline.price_at, self._pipeline.price_state
-        return Snapshot(
+        price_at = self._pipeline.price_at
+        snapshot = Snapshot(
             now_ns=self._clock.time_ns(),
             uptime=now - self._started,
-            connections=server.connections_by_transport(),
             max_connections=self._settings.max_connections,
+            published=dict(self._pipeline.published),
+            broker=BrokerFigures(connected=status.connected, detail=status.detail, buffered=status.buffered),
+            sources=self._pipeline.statuses(),
+            price_state=self._pipeline.price_state,
+            price_age=None if price_at is None else now - price_at,
+            certificate_left=self._certificate_left(),
+        )
+        server = self._parts.server
+        if server is None:
+            return snapshot
+        sent, stats = self._hub.stats, server.stats
+        return structs.replace(
+            snapshot,
+            connections=server.connections_by_transport(),
             handshakes=dict(stats.handshakes),
             refusals={str(code): count for code, count in stats.refused.items()},
             messages_received=stats.messages_in,
             messages_sent=sent.deliveries,
             bytes_received=stats.bytes_in,
             bytes_sent=sent.bytes,
-            published=dict(self._pipeline.published),
             outbox_bytes=server.outbox_bytes(),
             conflated=sent.conflated,
             closes=dict(stats.closes),
             errors=dict(server.context.errors),
             resumes=dict(server.context.resumes),
-            broker=BrokerFigures(connected=status.connected, detail=status.detail, buffered=status.buffered),
-            sources=self._pipeline.statuses(),
-            price_state=price_state,
-            price_age=None if price_at is None else now - price_at,
             latencies={DELIVERY: sent.delivery.read()},
-            certificate_left=self._certificate_left(),
         )
 
     def _certificate_left(self) -> float | None:
         if self._tls is None:
             return None
-        now = datetime.fromtimestamp(self._clock.time_ns() / 1e9, tz=UTC)
+        now = utc(self._clock)
         return (self._tls.info(now).not_after - now).total_seconds()
+
+    def websocket_url(self, port: int | None, *, secure: bool = False) -> str | None:
+        """Where clients connect; the development certificate names ``localhost``."""
+        if port is None:
+            return None
+        host = self._settings.host
+        shown = f"[{host}]" if ":" in host else host
+        if secure:
+            return f"wss://{'localhost' if self._settings.loopback_only else shown}:{port}"
+        return f"ws://{shown}:{port}"
 
     def websocket_urls(self) -> Sequence[str]:
         """See ``FeedView``."""
-        host = self._settings.host
-        shown = f"[{host}]" if ":" in host else host
-        urls = [f"ws://{shown}:{self._port}"]
-        if self._tls_port is not None:
-            urls.append(f"wss://{'localhost' if self._settings.loopback_only else shown}:{self._tls_port}")
-        return urls
+        urls = self.websocket_url(self._port), self.websocket_url(self._tls_port, secure=True)
+        return [url for url in urls if url is not None]
 
     def asyncapi(self) -> bytes | None:
         """See ``FeedView``."""

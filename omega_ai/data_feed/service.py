@@ -12,6 +12,10 @@ import structlog
 from omega_ai.core.clock import Clock, SystemClock
 from omega_ai.data_feed.feed import Endpoints, Feed
 from omega_ai.data_feed.settings import FeedSettings
+from omega_ai.data_feed.workers import WorkerFailed
+
+ROLL_SECONDS = 5.0
+"""Over this time a worker that is replaced sends its clients away."""
 
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +29,8 @@ async def run_feed(
 ) -> None:
     """Run until SIGINT or SIGTERM, or until ``stop`` is set; ``ready`` is called once all listens.
 
+    SIGHUP reads the certificate again; SIGUSR2 replaces the workers one by one.
+
     On the way out clients are closed with 1001, what was accepted is written, ports are free, Valkey has
     ended.
 
@@ -34,12 +40,17 @@ async def run_feed(
     stopping = stop if stop is not None else asyncio.Event()
     loop = asyncio.get_running_loop()
     handled: list[signal.Signals] = []
+    rolling: list[asyncio.Task[None]] = []
     if stop is None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopping.set)
-            handled.append(number)
+            _on_signal(loop, handled, number, stopping.set)
     try:
         async with Feed(settings, clock=clock or SystemClock()) as feed:
+            if stop is None:
+                _on_signal(loop, handled, signal.SIGHUP, feed.reload_certificate)
+                _on_signal(
+                    loop, handled, signal.SIGUSR2, lambda: rolling.append(loop.create_task(_roll(feed)))
+                )
             if ready is not None and feed.endpoints is not None:
                 ready(feed.endpoints)
             _log.info("ready", **(feed.endpoints._asdict() if feed.endpoints else {}))
@@ -51,7 +62,26 @@ async def run_feed(
                     feed.failed.result()
             finally:
                 waiting.cancel()
+                for task in rolling:
+                    task.cancel()
             _log.info("stopping")
     finally:
         for number in handled:
             loop.remove_signal_handler(number)
+
+
+def _on_signal(
+    loop: asyncio.AbstractEventLoop,
+    handled: list[signal.Signals],
+    number: signal.Signals,
+    callback: Callable[[], object],
+) -> None:
+    loop.add_signal_handler(number, callback)
+    handled.append(number)
+
+
+async def _roll(feed: Feed) -> None:
+    try:
+        await feed.roll(ROLL_SECONDS)
+    except WorkerFailed as error:
+        _log.error("workers_not_replaced", error=str(error))

@@ -19,7 +19,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     """Settings of ``omega serve``. Times in seconds, sizes in bytes, ports 0 for any free one.
 
     ``None`` for ``tls_port`` or ``http_port`` leaves that listener out. ``rate_limit`` is messages per second
-    and client; None means none on loopback, and 100 elsewhere.
+    and client; None means none on loopback, and 100 elsewhere. ``role`` says which part this process plays:
+    ``ingest`` takes prices in and publishes them, ``edge`` serves clients, ``all`` does both.
     """
 
     host: str = "127.0.0.1"
@@ -31,6 +32,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     venues: tuple[str, ...] = ()
     broker: str = "embedded"
     workers: int = 1
+    role: Literal["all", "ingest", "edge"] = "all"
     cert: Path | None = None
     key: Path | None = None
     fallback: Literal["none", "simulated"] = "none"
@@ -82,6 +84,10 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise SettingsError(f"{_option(name)} must be {low} to {high}, not {value}")
+        if self.workers > 1 and self.broker == "memory":
+            raise SettingsError("--workers needs a broker that processes can share: embedded or redis://...")
+        if self.role != "all" and self.broker in ("memory", "embedded"):
+            raise SettingsError(f"--role {self.role} needs a broker that the others share: redis://...")
         if self.key is not None and self.cert is None:
             raise SettingsError("--key needs --cert")
         return self

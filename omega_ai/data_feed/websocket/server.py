@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import random
 import socket
 import ssl
 from collections.abc import Callable
@@ -67,6 +69,7 @@ class ServerSettings(NamedTuple):
     handshake_timeout: float
     close_timeout: float
     compression: bool = True
+    shared_port: bool = False
 
 
 class ServerStats:
@@ -282,6 +285,7 @@ class FeedServer:
             handshake_timeout=settings.handshake_timeout,
         )
         self._servers: list[asyncio.Server] = []
+        self._tls_server: asyncio.Server | None = None
         self._marked: list[Connection] = []
         slots = max(1, min(64, round(settings.ping_interval)))
         self._wheel: list[set[Connection]] = [set() for _ in range(slots)]
@@ -298,7 +302,7 @@ class FeedServer:
             PortBusy: another process listens there.
             OSError: the address cannot be used.
         """
-        sock = bind(host, port)
+        sock = bind(host, port, shared=self.settings.shared_port, listen=True)
         server = await self._loop.create_server(
             lambda: cast(asyncio.BaseProtocol, Connection(self)),  # the engine does not import asyncio
             sock=sock,
@@ -307,6 +311,8 @@ class FeedServer:
             ssl_handshake_timeout=self.settings.handshake_timeout if tls is not None else None,
         )
         self._servers.append(server)
+        if tls is not None:
+            self._tls_server = server
         if not self._timers:
             self._turn_wheel()
             self._beat()
@@ -349,6 +355,41 @@ class FeedServer:
         if len(self._marked) == 1:
             self._loop.call_soon(self._flush)
 
+    async def listen_again(self, tls: ssl.SSLContext) -> None:
+        """Serve TLS with another context, on the same socket; connections that stand are not touched."""
+        old = self._tls_server
+        if old is None:
+            return
+        # asyncio's server owns its socket and closes it; a duplicate keeps the port and its queue.
+        sock = socket.socket(fileno=os.dup(old.sockets[0].fileno()))
+        self._servers.remove(old)
+        old.close()
+        self._tls_server = server = await self._loop.create_server(
+            lambda: cast(asyncio.BaseProtocol, Connection(self)),
+            sock=sock,
+            ssl=tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=self.settings.handshake_timeout,
+        )
+        self._servers.append(server)
+
+    async def retire(self, seconds: float, rng: random.Random) -> None:
+        """Stop listening, and send clients away in random order over ``seconds``: 1012, come back elsewhere.
+
+        Sending all away at once would make them all come back at once.
+        """
+        for server in self._servers:
+            server.close()
+        leaving = list(self.connections)
+        rng.shuffle(leaving)
+        began = self.clock.monotonic()
+        for number, connection in enumerate(leaving):
+            due = began + seconds * number / len(leaving)
+            if (wait := due - self.clock.monotonic()) > 0.001:
+                await asyncio.sleep(wait)
+            connection.end(CloseCode.SERVICE_RESTART, "this process is being replaced: connect again")
+        await self.close(CloseCode.SERVICE_RESTART, "this process is being replaced: connect again")
+
     async def close(self, code: CloseCode = CloseCode.GOING_AWAY, reason: str = "server is stopping") -> None:
         """Stop listening, say goodbye to every client, and wait for them within ``close_timeout``."""
         for server in self._servers:
@@ -386,8 +427,8 @@ class FeedServer:
         self.hub.beat()
 
 
-def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
-    """A bound TCP socket, not yet listening.
+def bind(host: str, port: int, *, shared: bool = False, listen: bool = False) -> socket.socket:
+    """A bound TCP socket. ``shared``: other processes of ours bind the same port (SO_REUSEPORT).
 
     Raises:
         PortBusy: another process listens there.
@@ -398,10 +439,11 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
+        if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
-        sock.listen(BACKLOG)  # a busy port shows here at the latest, before anything is promised
+        if listen:
+            sock.listen(BACKLOG)  # a busy port shows here at the latest, before anything is promised
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:

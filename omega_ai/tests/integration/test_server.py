@@ -310,6 +310,6 @@ class TestEnd:
         """And nothing is left running."""
         async with start() as feed:
             port = int(url(feed).rstrip("/").rpartition(":")[2])
-            with pytest.raises(PortBusy, match=rf"port {port} .*--port"):
+            with pytest.raises(PortBusy, match=rf":{port} is in use: .*--port"):
                 async with start(port=port):
                     pass
