@@ -36,7 +36,8 @@ function choose(urls) {
 function connect(url) {
   client = new OmegaClient(url, { channels: ["btc_price", "candles", "status"] });
   client.on("state", (link) => {
-    model.link = link;
+    // While trying again, what ended the last connection is still the news.
+    model.link = link.state === "connecting" ? { ...link, reason: model.link.reason } : link;
     if (link.state === "open") {
       if (model.everOpen) resuming = true;
       model.everOpen = true;

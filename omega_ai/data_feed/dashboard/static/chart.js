@@ -9,7 +9,9 @@ const RANGES = {
   "24h": { back: 86_400_000, line: 300_000, candles: 900_000, text: "24 hours" },
 };
 
-const STEPS_MS = [30e3, 60e3, 120e3, 300e3, 600e3, 900e3, 1800e3, 3600e3, 7200e3, 14400e3, 21600e3];
+const LEAST_MS = 60_000;
+
+const STEPS_MS = [10e3, 30e3, 60e3, 120e3, 300e3, 600e3, 900e3, 1800e3, 3600e3, 7200e3, 14400e3, 21600e3];
 
 const money = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const clock = (time, seconds) =>
@@ -73,8 +75,9 @@ export class Chart {
   draw(now, faded) {
     const { back, [this.kind]: widthMs } = RANGES[this.range];
     const to = now;
-    const from = to - back;
-    const list = this.#series.candles(from, widthMs, this.kind === "candles");
+    const list = this.#series.candles(to - back, widthMs, this.kind === "candles");
+    // A feed that is younger than the range gets the whole width for what there is.
+    const from = Math.max(to - back, Math.min(list[0]?.start ?? 0, to - LEAST_MS));
     this.#shown = list;
     const ratio = window.devicePixelRatio || 1;
     const { clientWidth: width, clientHeight: height } = this.#canvas;
@@ -132,7 +135,7 @@ export class Chart {
     let time = Math.ceil((plot.from - zone) / stepMs) * stepMs + zone;
     for (; time < plot.to; time += stepMs) {
       const x = Math.round(plot.x(time)) + 0.5;
-      if (x < 22 || x > plot.width - plot.right - 8) continue;
+      if (x < 22 || x > plot.width - plot.right - 18) continue;
       this.#stroke(paint, x, 8, x, plot.height - plot.bottom);
       this.#text(paint, clock(time, stepMs < 60_000), x, plot.height - 9, "center", this.#colors.soft);
     }

@@ -24,7 +24,9 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-export const rateText = (perSecond) => (perSecond < 10 ? perSecond.toFixed(1) : whole.format(perSecond)) + " / s";
+const milliseconds = (ms) => (ms < 1 ? "< 1 ms" : `${amount.format(ms)} ms`); // a browser's clock shows no less
+
+const rateText = (perSecond) => (perSecond < 10 ? perSecond.toFixed(1) : whole.format(perSecond)) + " / s";
 
 export class View {
   #model;
@@ -144,7 +146,7 @@ export class View {
       put(cells.why, row.why ?? "");
       put(cells.price, row.price === null ? "–" : money.format(row.price));
       put(cells.off, row.off === null ? "–" : `${row.off > 0 ? "+" : row.off < 0 ? "−" : ""}${Math.abs(row.off).toFixed(1)} bp`);
-      put(cells.age, row.ageMs === null ? "–" : row.ageMs < 950 ? `${Math.round(row.ageMs / 100) / 10} s` : durationText(row.ageMs));
+      put(cells.age, row.ageMs === null ? "–" : durationText(row.ageMs));
     }
     const used = rows.filter((row) => row.use === "in").length;
     put($("venues-used"), `${used} of ${rows.length} in use`);
@@ -165,8 +167,8 @@ export class View {
     const model = this.#model;
     const { status } = model;
     const here = model.latency(now);
-    put($("latency"), here ? `${amount.format(here.p50)} ms` : "–");
-    if (here) $("latency").append(" ", make("small", {}, `p99 ${amount.format(here.p99)} ms`));
+    put($("latency"), here ? milliseconds(here.p50) : "–");
+    if (here) $("latency").append(" ", make("small", {}, `p99 ${milliseconds(here.p99)}`));
     const server = status?.delivery_ms?.publish_to_write;
     const known = server?.count > 0 && server.p50 !== null;
     put($("server-latency"), known ? `≤ ${server.p50} ms` : "–");
