@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ from omega_ai.data_feed.websocket.admission import (
     UpgradeRequest,
     loggable,
 )
-from omega_ai.data_feed.websocket.auth import ANONYMOUS, Authenticator, make_token
+from omega_ai.data_feed.websocket.auth import ANONYMOUS, Authenticator, AuthError, make_token
 from omega_ai.data_feed.websocket.token_keys import KeySource, StaticKeys, secret_key, signing_key
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -214,6 +214,16 @@ class TestToken:
         assert challenge.isascii()
         assert challenge.count('"') == 6
         assert len(token) < 3 or (token not in answer.reason and token not in challenge)
+
+    def test_the_challenge_is_well_formed_whatever_the_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A quote or a line break in a reason does not become part of the header's syntax."""
+
+        def refuse(*_: object) -> NoReturn:
+            raise AuthError('a "quote", a \\ and\r\nX-More: ä')
+
+        monkeypatch.setattr(Authenticator, "verify", refuse)
+        challenge = dict(Door().refused(401, authorization="Bearer a.b.c").headers)["WWW-Authenticate"]
+        assert challenge.endswith("error_description=\"a 'quote', a ' and''X-More: '\"")
 
     def test_an_expired_one(self) -> None:
         """By the clock that was handed in."""

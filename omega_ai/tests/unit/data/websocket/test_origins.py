@@ -135,6 +135,7 @@ class TestOriginPolicy:
             "https://example.com",
             "https://evilexample.com",
             "http://a.example.com",
+            "https://a.example.com:444",
             "https://a.example.com.evil.org",
         ):
             assert policy.refusal(origin, None) is not None
@@ -143,7 +144,7 @@ class TestOriginPolicy:
         """``*``: sandboxed pages of anybody say ``null``."""
         policy = OriginPolicy(["*"])
         assert policy.refusal("https://anything.example.com", None) is None
-        assert policy.refusal("null", None) is not None
+        assert "sandboxed" in (policy.refusal("null", None) or "")
 
     @pytest.mark.parametrize(
         "pattern", ["", "example.com", "https://", "https://a/b", "null", "https://*", "**"]
