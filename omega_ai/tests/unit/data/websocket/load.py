@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from omega_ai.tests.unit.data.websocket.recording import Client
 
@@ -37,6 +39,17 @@ async def send_on_schedule(
         group.create_task(send())
         answers = group.create_task(receive())
     return answers.result()
+
+
+@contextlib.contextmanager
+def without_our_own_pauses() -> Iterator[None]:
+    """No garbage collection meanwhile: with pytest's heap it stops us for long enough to be seen as latency."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def percentiles(values: Sequence[float], *percents: float) -> list[float]:

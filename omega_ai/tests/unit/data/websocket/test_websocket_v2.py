@@ -42,7 +42,7 @@ from omega_ai.tests.feed_server import FeedProcess
 from omega_ai.tests.unit.data.websocket import faulty_peers, wrong_input
 from omega_ai.tests.unit.data.websocket.conftest import Connect, ConnectRaw, Report
 from omega_ai.tests.unit.data.websocket.leaks import nothing_leaks
-from omega_ai.tests.unit.data.websocket.load import percentiles, send_on_schedule
+from omega_ai.tests.unit.data.websocket.load import percentiles, send_on_schedule, without_our_own_pauses
 from omega_ai.tests.unit.data.websocket.recording import Client, Json, Recording
 from omega_ai.tests.unit.data.websocket.suite_configuration import Configuration
 from omega_ai.tests.unit.data.websocket.target_server import SUBPROTOCOL, Target
@@ -253,11 +253,12 @@ class TestWebSocketV2:
             *(connect(f"client {number}") for number in range(configuration.load_clients))
         )
         count, rate = configuration.load_messages, configuration.load_rate
-        start = time.monotonic() + 0.1
         step = 1 / rate / len(clients)  # so that the clients take turns, and do not all send at one moment
-        runs = await asyncio.gather(
-            *(send_on_schedule(client, count, rate, start + n * step) for n, client in enumerate(clients))
-        )
+        with without_our_own_pauses():
+            start = time.monotonic() + 0.1
+            runs = await asyncio.gather(
+                *(send_on_schedule(client, count, rate, start + n * step) for n, client in enumerate(clients))
+            )
 
         for answered, _ in runs:
             assert answered == list(range(count)), "every message is answered, once, in its order"
