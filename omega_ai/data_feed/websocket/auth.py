@@ -87,9 +87,12 @@ class PublishPolicy:
     open_to_all: bool = False
 
     @classmethod
-    def default(cls, *, loopback_only: bool, live_source: bool) -> PublishPolicy:
-        """Everybody, only on a server that this machine alone can reach and whose prices are not real."""
-        return cls(open_to_all=loopback_only and not live_source)
+    def default(cls, *, loopback_only: bool, live_source: bool, proxied: bool = False) -> PublishPolicy:
+        """Everybody, only on a server that this machine alone can reach and whose prices are not real.
+
+        ``proxied``: the settings name proxies or host names, so others do reach it, by way of a proxy here.
+        """
+        return cls(open_to_all=loopback_only and not live_source and not proxied)
 
     def allows(self, identity: Identity, channel: str, now_ns: int) -> bool:
         """Whether ``identity`` may publish to ``channel`` now."""

@@ -373,4 +373,6 @@ class TestPublishPolicy:
         publisher = Identity("p", publish=frozenset({"btc_price"}), channels=ALL, expires_at_ns=NOW + 1)
         assert policy.allows(publisher, "btc_price", NOW)
         assert policy.allows(publisher, "broadcast", NOW) is anyone
+        behind = PublishPolicy.default(loopback_only=loopback_only, live_source=live_source, proxied=True)
+        assert not behind.allows(ANONYMOUS, "btc_price", NOW)
         assert policy.allows(publisher, "btc_price", NOW + 1) is anyone  # its token has expired
