@@ -45,7 +45,9 @@ class Context:
         self.publish: Callable[[str, bytes], None] = broker.publish
         self._authenticator = authenticator
         self._policy = PublishPolicy.default(
-            loopback_only=settings.loopback_only, live_source=settings.source == "live"
+            loopback_only=settings.loopback_only,
+            live_source=settings.source == "live",
+            proxied=bool(settings.trusted_proxies or settings.hostnames),
         )
 
     def authenticate(self, token: str, now_ns: int) -> Identity:
