@@ -1,4 +1,5 @@
-"""From a source's events to published messages: trades and quotes as they are, and the consolidated price.
+"""From a source's events to published messages: trades and quotes as they are, candles, the consolidated
+price.
 
 Pure but for the ``publish`` it is given: time comes from a ``Clock``, later work goes to a ``Scheduler``.
 """
@@ -10,9 +11,11 @@ from collections.abc import Callable
 from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import Cancellable, Scheduler
 from omega_ai.data_feed.broker.base import PublishBufferFull
+from omega_ai.data_feed.candles import Candles
 from omega_ai.data_feed.market import BtcPrice, MarketEvent, PriceState, Quote, SourceStatus, Trade
 from omega_ai.data_feed.price_index import PriceIndex, PublishPolicy
 from omega_ai.data_feed.websocket.messages import (
+    encode_candle_body,
     encode_price_body,
     encode_quote_body,
     encode_status_body,
@@ -21,6 +24,9 @@ from omega_ai.data_feed.websocket.messages import (
 
 STATUS_EVERY_NS = 5_000_000_000
 """A venue's unchanged state is published again after this long, so that its age stays known."""
+
+CANDLES_EVERY = 0.25
+"""Seconds between two looks at the candles: a 1 s candle is out this long after its grace at the latest."""
 
 Publish = Callable[[str, bytes], None]
 
@@ -44,6 +50,8 @@ class Pipeline:
         self._scheduler = scheduler
         self._timer: Cancellable | None = None
         self._stopped = False
+        self._candles = Candles()
+        self._candles_timer: Cancellable | None = None
         self._statuses: dict[str, tuple[SourceStatus, int]] = {}
         self.price_state: PriceState | None = None
         self.price_at: float | None = None
@@ -54,20 +62,26 @@ class Pipeline:
     def start(self) -> None:
         """Publish the price at least as often as the policy says, also when no event comes."""
         self._arm(self._clock.time_ns())
+        self._tick_candles()
 
     def stop(self) -> None:
         """Nothing is published any more."""
         self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._candles_timer):
+            if timer is not None:
+                timer.cancel()
 
     def emit(self, event: MarketEvent) -> None:
         """One event of a source: publish it, and the price that it changes."""
         if isinstance(event, Trade):
             self._put("trades", encode_trade_body(event))
-        elif isinstance(event, Quote):
-            self._put("quotes", encode_quote_body(event))
-        now_ns = self._clock.time_ns()
+            now_ns = self._clock.time_ns()
+            for candle in self._candles.trade(event, now_ns):
+                self._put("candles", encode_candle_body(candle))
+        else:
+            if isinstance(event, Quote):
+                self._put("quotes", encode_quote_body(event))
+            now_ns = self._clock.time_ns()
         if self._index.update(event, now_ns):
             if self._policy.ready(now_ns):
                 self._price(now_ns)
@@ -115,6 +129,11 @@ class Pipeline:
             self.lost += 1
         else:
             self.published[channel] = self.published.get(channel, 0) + 1
+
+    def _tick_candles(self) -> None:
+        for candle in self._candles.tick(self._clock.time_ns()):
+            self._put("candles", encode_candle_body(candle))
+        self._candles_timer = self._scheduler.later(CANDLES_EVERY, self._tick_candles)
 
     def _arm(self, now_ns: int) -> None:
         if self._stopped:

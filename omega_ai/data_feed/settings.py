@@ -78,7 +78,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
         if len(set(taken)) != len(taken):
             raise SettingsError("--port, --tls-port and --http-port must differ")
         kind, _, rest = self.source.partition(":")
-        if kind not in ("live", "none", "simulated", "replay") or (kind == "replay" and not rest):
+        known = kind.partition("?")[0] in ("live", "none", "simulated") or (kind == "replay" and rest)
+        if not known:
             raise SettingsError(f"--source must be one of {', '.join(SOURCE_KINDS)}, not {self.source!r}")
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
