@@ -1,0 +1,86 @@
+"""What ``omega watch`` draws and prints."""
+
+from __future__ import annotations
+
+import io
+import json
+from decimal import Decimal
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from omega_ai.cli import watch
+from omega_ai.cli.price_view import PriceView
+from omega_ai.client import Connected, Gap
+from omega_ai.client.messages import Source
+from omega_ai.tests.unit.cli.test_price_view import PUBLISHED_NS, URL, connected, price
+
+
+def drawn(view: PriceView, now: float, *, width: int = 100, news: str = "") -> str:
+    """The screen as text."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(watch.draw(view, now, news))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_line_holds_what_a_program_may_cut_out() -> None:
+    """Time, price, direction, bid, ask, state and place, in that order."""
+    assert watch.price_line(price(state="simulated", seq=7), 1) == (
+        "07:45:01.123456 61,800.01 ▲ bid 61,799.91 ask - simulated seq 7"
+    )
+
+
+def test_screen_before_the_first_price_says_so() -> None:
+    """An empty screen would look like a hang."""
+    assert "not connected yet" in drawn(PriceView(URL), 0.0)
+
+
+def test_screen_shows_price_state_and_sources() -> None:
+    """Also why a source is not used."""
+    view = PriceView(URL)
+    connected(view)
+    now = price()
+    sources = now.sources | {
+        "kraken": Source(used=False, price=Decimal("61790.5"), age_ms=9000, reason="stale")
+    }
+    view.take(msgspec.structs.replace(now, sources=sources), now=1.0, utc_ns=PUBLISHED_NS)
+    screen = drawn(view, 1.0)
+    assert "BTC-USD  61,800.01 =" in screen
+    assert "\nlive\n" in screen.replace(" \n", "\n")
+    assert "not used: stale" in screen
+    assert "nothing lost" in screen
+
+
+def test_screen_says_why_the_price_is_not_the_price_now() -> None:
+    """The warning stands under the price, and losses are counted."""
+    view = PriceView(URL)
+    connected(view)
+    view.take(price(state="stale"), now=1.0, utc_ns=PUBLISHED_NS)
+    view.take(Gap(channel="btc_price", epoch="k3zq7m2p", first=2, last=2), now=1.0, utc_ns=PUBLISHED_NS)
+    screen = drawn(view, 3.0, news="07:45:02 something happened")
+    assert "! the price is STALE" in screen
+    assert "1 lost" in screen
+    assert "2.0 s old" in screen
+    assert "something happened" in screen
+
+
+@pytest.mark.parametrize("width", [20, 40, 200])
+def test_screen_fits_any_width(width: int) -> None:
+    """Nothing is wider than the terminal."""
+    view = PriceView(URL)
+    connected(view)
+    view.take(price(), now=1.0, utc_ns=PUBLISHED_NS)
+    assert max(len(line.rstrip()) for line in drawn(view, 1.0, width=width).splitlines()) <= width
+
+
+def test_json_is_one_object_a_line_with_all_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    """Messages as on the wire, events with their name as type."""
+    watch._show_json(price("61800.010"), None)
+    watch._show_json(Connected(url=URL, attempt=1, first=True), "connected")
+    first, second = capsys.readouterr().out.splitlines()
+    assert '"price":61800.010,' in first
+    assert json.loads(first)["type"] == "btc_price"
+    assert json.loads(first)["timestamp"] == "2026-11-23T07:45:01.123456Z"
+    assert json.loads(second) == {"type": "connected", "url": URL, "attempt": 1, "first": True}
