@@ -57,6 +57,7 @@ def serve(
     http_host: Annotated[str, Parameter(group=_LISTEN)] = _DEFAULTS.http_host,
     http_port: Annotated[int | None, PortOrOff, Parameter(group=_LISTEN)] = _DEFAULTS.http_port,
     workers: Annotated[int, Parameter(group=_LISTEN)] = _DEFAULTS.workers,
+    role: Annotated[Literal["all", "ingest", "edge"], Parameter(group=_LISTEN)] = _DEFAULTS.role,
     source: Annotated[str, Parameter(group=_PRICES)] = _DEFAULTS.source,
     venue: Annotated[tuple[str, ...], Parameter(group=_PRICES), _Optional] = (),
     fallback: Annotated[Literal["none", "simulated"], Parameter(group=_PRICES)] = _DEFAULTS.fallback,
@@ -99,6 +100,8 @@ def serve(
         http_host: Address of the HTTP listener.
         http_port: Port of HTTP (page, metrics, health); 0 picks a free one, 'off' leaves it out.
         workers: Processes that serve clients.
+        role: What this process does: take prices in and publish them (ingest), serve clients (edge), or all.
+            The parts meet in a Redis that they share.
         source: live, none, simulated, or replay:FILE for recorded venue messages.
         venue: A venue of the live source (repeatable); all by default.
         fallback: What to do while no venue can be reached: nothing, or simulated prices that say so.

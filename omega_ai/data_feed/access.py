@@ -78,23 +78,23 @@ class Gate:
         self, settings: FeedSettings, authenticator: Authenticator | None, *, clock: Clock, rng: random.Random
     ) -> None:
         per_address = settings.effective_connections_per_address
-        self._admission = admission.Admission(
-            admission.AdmissionSettings(
-                known_channels=frozenset(CHANNELS),
-                default_channels=DEFAULT_CHANNELS,
-                loopback_only=settings.loopback_only,
-                require_token=settings.require_token,
-                origins=settings.origins,
-                hosts=settings.hostnames,
-                trusted_proxies=settings.trusted_proxies,
-                max_connections=settings.max_connections,
-                max_per_address=per_address,
-                max_per_user=per_address,
-            ),
-            clock=clock,
-            rng=rng,
-            authenticator=authenticator,
+        wanted = admission.AdmissionSettings(
+            known_channels=frozenset(CHANNELS),
+            default_channels=DEFAULT_CHANNELS,
+            loopback_only=settings.loopback_only,
+            require_token=settings.require_token,
+            origins=settings.origins,
+            hosts=settings.hostnames,
+            trusted_proxies=settings.trusted_proxies,
+            max_connections=settings.max_connections,
+            max_per_address=per_address,
+            max_per_user=per_address,
         )
+        try:
+            self._admission = admission.Admission(wanted, clock=clock, rng=rng, authenticator=authenticator)
+        except ValueError as error:
+            # An origin, a host or a proxy that is none: the user's mistake, not a defect.
+            raise SettingsError(str(error)) from None
 
     def admit(self, request: Request, peer: str, *, secure: bool) -> admission.Admitted:
         """See ``server.Admit``."""
