@@ -1,13 +1,17 @@
 /** The chart, on a canvas: a line or candles, volume, a scale, and a cross hair for mouse, touch and keys. */
 
 const RANGES = {
-  // how far back, and a bucket of the line and of the candles; all in ms
-  "5m": { back: 300_000, line: 1_000, candles: 5_000, text: "5 minutes" },
-  "15m": { back: 900_000, line: 5_000, candles: 15_000, text: "15 minutes" },
-  "1h": { back: 3_600_000, line: 15_000, candles: 60_000, text: "hour" },
-  "6h": { back: 21_600_000, line: 60_000, candles: 300_000, text: "6 hours" },
-  "24h": { back: 86_400_000, line: 300_000, candles: 900_000, text: "24 hours" },
+  "5m": { back: 300_000, text: "5 minutes" },
+  "15m": { back: 900_000, text: "15 minutes" },
+  "1h": { back: 3_600_000, text: "hour" },
+  "6h": { back: 21_600_000, text: "6 hours" },
+  "24h": { back: 86_400_000, text: "24 hours" },
 };
+
+/** As many buckets as can be told apart. */
+const MOST = { line: 400, candles: 96 };
+
+const WIDTHS_MS = [1e3, 5e3, 15e3, 60e3, 300e3, 900e3];
 
 const LEAST_MS = 60_000;
 
@@ -73,11 +77,12 @@ export class Chart {
 
   /** Draws the range that ends at `now`; `faded` when the last price is not of now. */
   draw(now, faded) {
-    const { back, [this.kind]: widthMs } = RANGES[this.range];
+    const { back } = RANGES[this.range];
     const to = now;
-    const list = this.#series.candles(to - back, widthMs, this.kind === "candles");
     // A feed that is younger than the range gets the whole width for what there is.
-    const from = Math.max(to - back, Math.min(list[0]?.start ?? 0, to - LEAST_MS));
+    const from = Math.max(to - back, Math.min(this.#series.oldest() ?? 0, to - LEAST_MS));
+    const widthMs = WIDTHS_MS.find((each) => (to - from) / each <= MOST[this.kind]);
+    const list = this.#series.candles(from, widthMs, this.kind === "candles");
     this.#shown = list;
     const ratio = window.devicePixelRatio || 1;
     const { clientWidth: width, clientHeight: height } = this.#canvas;

@@ -52,8 +52,9 @@ class Source {
     const fineFrom = fine.length ? fine[0].start : Infinity;
     const found = [];
     for (const bucket of this.minutes.list) {
-      if (bucket.start >= from && bucket.start + MINUTE <= fineFrom) join(found, bucket, Math.max(MINUTE, widthMs));
+      if (bucket.start >= from && bucket.start < fineFrom) join(found, bucket, Math.max(MINUTE, widthMs));
     }
+    if (found.length) found.at(-1).end = Math.min(found.at(-1).end, fineFrom); // the two meet, none is hidden
     for (const bucket of fine) if (bucket.start >= from) join(found, bucket, widthMs);
     return found;
   }
@@ -74,6 +75,15 @@ export class Series {
   addCandle(message) {
     const widthMs = message.interval === "1m" ? MINUTE : message.interval === "1s" ? SECOND : null;
     if (widthMs !== null) this.trades.candle(widthMs, Date.parse(message.start), message);
+  }
+
+  /** When the oldest thing known began; null when nothing is. */
+  oldest() {
+    const firsts = [this.price, this.trades]
+      .flatMap((source) => [source.seconds.list[0], source.minutes.list[0]])
+      .filter((bucket) => bucket !== undefined)
+      .map((bucket) => bucket.start);
+    return firsts.length ? Math.min(...firsts) : null;
   }
 
   /**
