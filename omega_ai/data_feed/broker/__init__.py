@@ -37,7 +37,7 @@ def open_broker(
     Args:
         spec: see the module's text.
         clock: where its time comes from.
-        rng: makes its epochs repeatable; for tests.
+        rng: makes the memory broker's epochs repeatable, and spreads reconnects to a Redis.
         history_messages: messages kept a channel.
         history_seconds: age in seconds after which a message may be forgotten.
 

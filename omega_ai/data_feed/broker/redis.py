@@ -57,7 +57,8 @@ class RedisBroker:
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://`` (see ``redis_address``).
         clock: tells the age of history.
-        rng: makes epochs repeatable and spreads reconnects.
+        rng: spreads reconnects. Epochs never come from it: with one seed, two runs would give the same name
+            to two different sequences in one Redis.
         history_messages, history_seconds, history_bytes: bounds of a channel's history, kept roughly: Redis
             cuts it in blocks of up to 100 messages, and age and bytes only while something is published.
         buffer_messages, buffer_bytes: bounds of what waits while Redis is away.
@@ -89,13 +90,12 @@ class RedisBroker:
         self._refusal: str | None = None
         self._checker: asyncio.Task[None] | None = None
         spread = rng or random.Random()
-        self._reader = Reader(self._connection, lambda: self._server.run_id, rng, history_messages)
+        self._reader = Reader(self._connection, lambda: self._server.run_id, history_messages)
         self._subscriber = Subscriber(self._reader)
         self._writer = Writer(
             now=clock.monotonic,
             seen=self._subscriber.position,
             refused=self._refused,
-            rng=rng,
             history_messages=history_messages,
             history_seconds=history_seconds,
             history_bytes=history_bytes,
@@ -117,7 +117,7 @@ class RedisBroker:
             timeout=timeout,
             rng=spread,
             up=self._subscriber.connected,
-            down=lambda _: None,
+            down=lambda _: None,  # Ends and comes back with the other, or is cut alone and back at once.
             on_push=self._subscriber.arrived,
         )
 
@@ -157,7 +157,7 @@ class RedisBroker:
         try:
             await self._writer.close(self._timeout)
         except (TimeoutError, BrokerError):
-            _log.warning("%d publications were not written before the end", len(self._writer))
+            _log.warning("%d publications were not written before the end: %s", len(self._writer), self._down)
         await self._subscriber.close()
         await self._live.close()
         await self._commands.close()
@@ -201,6 +201,8 @@ class RedisBroker:
             return BrokerStatus(False, "closed", waiting)
         if self._commands.connection is None:
             return BrokerStatus(False, self._down, waiting)
+        if self._live.connection is None:
+            return BrokerStatus(False, f"joining the live channels of Redis at {self.address} again", waiting)
         if self._refusal is not None:
             return BrokerStatus(False, self._refusal, waiting)
         return BrokerStatus(True, f"connected to Redis at {self.address}", waiting)

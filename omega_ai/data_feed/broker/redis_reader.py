@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,8 @@ from omega_ai.data_feed.broker.base import History, Position, Publication
 from omega_ai.data_feed.broker.redis_connection import RedisConnection
 from omega_ai.data_feed.broker.redis_script import POSITION, POSITION_SHA, keys_of
 
+_NOTHING = Position("", 0)
+
 
 class Reader:
     """Reads on whatever connection ``connection`` gives.
@@ -20,7 +21,6 @@ class Reader:
     Args:
         connection: the present connection; raises BrokerUnreachable while there is none.
         run_id: of the Redis process at its end.
-        rng: makes epochs repeatable.
         history_messages: the bound of a channel's history.
     """
 
@@ -28,23 +28,24 @@ class Reader:
         self,
         connection: Callable[[], RedisConnection],
         run_id: Callable[[], str],
-        rng: random.Random | None,
         history_messages: int,
     ) -> None:
         self._connection = connection
         self._run_id = run_id
-        self._rng = rng
         # The stream is cut in whole nodes, so it may hold somewhat more than the bound.
         self._most = 2 * max(history_messages, 1) + 1000
 
-    async def position(self, channel: str) -> Position:
+    async def position(self, channel: str, seen: Position = _NOTHING) -> Position:
         """The newest message's position; a channel that never had one gets its epoch.
+
+        ``seen`` is what this process itself was given by Redis, never what a client claims: if Redis has gone
+        back behind it, a new epoch begins.
 
         Raises:
             ConnectionLost, hiredis.ReplyError: Redis is away or refuses.
         """
         keys = keys_of(channel)
-        tail = ("2", keys.meta, keys.stream, new_epoch(self._rng), self._run_id())
+        tail = ("2", keys.meta, keys.stream, new_epoch(), self._run_id(), *seen)
         connection = self._connection()
         try:
             epoch, seq = await connection.call("EVALSHA", POSITION_SHA, *tail)

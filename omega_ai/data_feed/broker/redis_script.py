@@ -129,11 +129,12 @@ end
 return seq
 """
 
-# The position of a channel. One that never had a message gets its epoch now, so that whoever joins before the
-# first message can tell that he missed none.
+# The position of a channel. One that never had a message gets its epoch now, so that whoever joins before
+# the first message can tell that he missed none; and one that has gone back behind what the caller saw gets
+# another.
 POSITION = """
 local m = redis.call('HMGET', KEYS[1], 'epoch', 'seq')
-if m[1] and m[2] then
+if m[1] and m[2] and not (m[1] == ARGV[3] and tonumber(m[2]) < tonumber(ARGV[4])) then
   return m
 end
 redis.call('DEL', KEYS[1], KEYS[2])

@@ -141,11 +141,12 @@ class Subscriber:
                 channel = self._channels[name]
                 await channel.joined.wait()
                 if channel.refused is not None:
-                    del self._channels[name], self._by_live[channel.live]
+                    for refused in [c for c in self._channels.values() if c.refused is not None]:
+                        del self._channels[refused.name], self._by_live[refused.live]
                     raise BrokerError(channel.refused)
                 if channel.position is _UNKNOWN:
                     self._place(channel, await self._reader.position(name))
-                    self._begin_fill(channel)
+                    self._settle(channel)
             # No await from here on: positions and joining are one step.
             positions: dict[str, Position] = {}
             for name in wanted:
@@ -243,6 +244,14 @@ class Subscriber:
             # What is let go here is found in the history, if that keeps it, by the next round of filling.
             channel.held_bytes -= len(held.popleft().message)
 
+    def _settle(self, channel: _Channel) -> None:
+        """Go live: what came after the position has arrived, or will, since the channel was joined before."""
+        if channel.fill is None and self._release(channel):
+            channel.held_bytes = 0
+            channel.filling = False
+        else:
+            self._begin_fill(channel)
+
     def _begin_fill(self, channel: _Channel) -> None:
         channel.filling = True
         channel.round += 1
@@ -286,6 +295,7 @@ class Subscriber:
     async def _missed(self, channel: _Channel) -> tuple[History, bool]:
         """What is to be delivered next, and whether it continues what was delivered before."""
         at = channel.position
+        await self._reader.position(channel.name, at)
         history = await self._reader.history(channel.name, at, None)
         if history.whole:
             return history, True

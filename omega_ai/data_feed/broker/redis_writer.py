@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
@@ -79,7 +78,6 @@ class Writer:
         now: monotonic seconds.
         seen: what the subscribing side knows of a channel's position, if anything.
         refused: told the error text when Redis refuses a publication, and None when it takes them again.
-        rng: makes epochs repeatable.
         history_messages, history_seconds, history_bytes: the bounds of a channel's history.
         buffer_messages, buffer_bytes: the bounds of what waits while Redis is away.
     """
@@ -90,7 +88,6 @@ class Writer:
         now: Callable[[], float],
         seen: Callable[[str], Position | None],
         refused: Callable[[str | None], None],
-        rng: random.Random | None,
         history_messages: int,
         history_seconds: float,
         history_bytes: int,
@@ -100,13 +97,11 @@ class Writer:
         self._now = now
         self._seen = seen
         self._refused = refused
-        self._rng = rng
         self._maxlen = str(max(history_messages, 1)).encode()
         self._history_seconds = history_seconds
         self._history_bytes = history_bytes
         self._buffer_messages = buffer_messages
         self._buffer_bytes = buffer_bytes
-        # Unlike a seeded epoch, this name must differ between two runs with one seed: Redis remembers it.
         self._publisher = new_connection_id().encode()
         self._channels: dict[str, _Channel] = {}
         self._buffer: deque[_Entry] = deque()
@@ -178,8 +173,8 @@ class Writer:
         self._closed = True
         try:
             async with asyncio.timeout(timeout):
+                await self.flush()
                 if self._connection is not None:
-                    await self.flush()
                     field = b"p:" + self._publisher
                     forget: list[Command] = [("HDEL", c.keys.meta, field) for c in self._channels.values()]
                     if forget and self._connection is not None:
@@ -210,7 +205,7 @@ class Writer:
                 first = firsts[channel.name] = b"%d" % entry.number
                 known = self._known(channel)
                 # A new name for each attempt: one already used must not be begun again.
-                candidate = new_epoch(self._rng)
+                candidate = new_epoch()
             elif entry.fresh:
                 break  # Only a first one may begin an epoch.
             else:

@@ -38,7 +38,7 @@ def assert_unbroken(publications: list[Publication], first: int = 1) -> None:
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
     """Wait until ``condition`` holds."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - a condition of any kind
+        while not condition():
             await asyncio.sleep(0.002)
 
 

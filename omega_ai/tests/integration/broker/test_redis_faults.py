@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from omega_ai.data_feed.broker.base import Position, Publication, PublishBufferFull
+from omega_ai.data_feed.broker.base import BrokerClosed, Position, Publication, PublishBufferFull
 from omega_ai.tests.integration.broker.support import (
     assert_unbroken,
     body,
@@ -48,7 +48,7 @@ async def test_an_emptied_redis_begins_a_new_epoch(valkey: ValkeyProcess) -> Non
         await broker.subscribe(["btc_price"], seen.append)
         for n in (1, 2, 3):
             broker.publish("btc_price", body(n))
-        await broker.flush()
+        await until(lambda: len(seen) == 3)
         valkey.command("FLUSHALL")
         for n in (4, 5):
             broker.publish("btc_price", body(n))
@@ -94,6 +94,54 @@ async def test_a_redis_that_went_back_in_time_begins_a_new_epoch(valkey: ValkeyP
         await until(lambda: len(seen) == 6)
         assert seen[5].epoch != seen[4].epoch
         assert seen[5].seq == 1
+
+
+async def test_whoever_saw_more_than_redis_still_has_ends_the_epoch(valkey: ValkeyProcess) -> None:
+    """A mere subscriber notices, too, when it joins again: before anybody can publish a seq twice."""
+    async with redis_broker(valkey.url) as watcher:
+        seen: list[Publication] = []
+        await watcher.subscribe(["btc_price"], seen.append)
+        async with redis_broker(valkey.url) as publisher:
+            for n in range(1, 6):
+                publisher.publish("btc_price", body(n))
+            await publisher.flush()
+        await until(lambda: len(seen) == 5)
+        valkey.command("HSET", "omega:{btc_price}:meta", "seq", 3)
+        valkey.command("XDEL", "omega:{btc_price}:stream", "4-0", "5-0")
+        valkey.command("CLIENT", "KILL", "TYPE", "pubsub")
+        epoch = seen[0].epoch.encode()
+        await until(lambda: epoch not in valkey.command("HGET", "omega:{btc_price}:meta", "epoch"))
+        async with redis_broker(valkey.url) as publisher:
+            publisher.publish("btc_price", body(6))
+            await until(lambda: len(seen) > 5)
+        assert numbers(seen) == [1, 2, 3, 4, 5, 6]
+        assert seen[5].seq == 1
+        assert seen[5].epoch != seen[4].epoch
+
+
+async def test_a_position_that_a_client_claims_changes_nothing(valkey: ValkeyProcess) -> None:
+    """Whoever asks for history may say anything; only what this process saw itself counts."""
+    async with redis_broker(valkey.url) as broker:
+        broker.publish("btc_price", body(1))
+        await broker.flush()
+        position = (await broker.history("btc_price")).position
+        assert not (await broker.history("btc_price", Position(position.epoch, 999))).whole
+        assert (await broker.history("btc_price")).position == position
+
+
+async def test_what_cannot_be_written_before_the_end_is_told(
+    valkey: ValkeyProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    """close waits its time, then says how many publications were lost and why; who flushes gets an error."""
+    async with redis_broker(valkey.url, timeout=0.3) as broker:
+        valkey.stop()
+        await until(lambda: not broker.status().connected)
+        broker.publish("btc_price", body(1))
+        flushing = asyncio.create_task(broker.flush())
+        await asyncio.sleep(0)
+    assert "1 publications were not written" in caplog.text
+    with pytest.raises(BrokerClosed):
+        await flushing
 
 
 async def test_a_fresh_publisher_does_not_trust_a_restarted_redis(valkey: ValkeyProcess) -> None:
