@@ -90,6 +90,8 @@ class Gate:
             max_per_address=per_address,
             max_per_user=per_address,
         )
+        self.refusals: dict[str, int] = {}
+        """Counts by ``admission.Kind``."""
         try:
             self._admission = admission.Admission(wanted, clock=clock, rng=rng, authenticator=authenticator)
         except ValueError as error:
@@ -101,8 +103,15 @@ class Gate:
         asked = admission.UpgradeRequest.build(request.target, request.headers, peer, secure=secure)
         decision = self._admission.decide(asked)
         if isinstance(decision, admission.Refusal):
+            self.refusals[decision.kind] = self.refusals.get(decision.kind, 0) + 1
             raise Refusal(decision.status, decision.reason, decision.headers)
         return decision
+
+    def identify(self, admitted: Admitted, identity: SessionIdentity) -> bool:
+        """See ``server.Gate``."""
+        assert isinstance(admitted, admission.Admitted)  # noqa: S101 - admit gives no other
+        assert isinstance(identity, Identity)  # noqa: S101 - authenticate gives no other
+        return self._admission.identify(admitted, identity)
 
     def release(self, admitted: Admitted) -> None:
         """A connection is over: its place is free again."""

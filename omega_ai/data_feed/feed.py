@@ -191,8 +191,7 @@ class Feed:
             ),
             Context(settings, hub, broker, authenticator, clock=self.clock),
             hub,
-            gate.admit,
-            gate.release,
+            gate,
             clock=self.clock,
         )
         self._stack.push_async_callback(server.close, CloseCode.GOING_AWAY, "the server is stopping")

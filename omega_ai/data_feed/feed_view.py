@@ -118,7 +118,7 @@ class View:
             snapshot,
             connections=server.connections_by_transport(),
             handshakes=dict(stats.handshakes),
-            refusals={str(code): count for code, count in stats.refused.items()},
+            refusals={"handshake": stats.bad_handshakes, **server.gate.refusals},
             messages_received=stats.messages_in,
             messages_sent=sent.deliveries,
             bytes_received=stats.bytes_in,

@@ -12,7 +12,7 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, cast
 
 import structlog
@@ -51,11 +51,24 @@ class Admitted(Protocol):
         ...
 
 
-class Admit(Protocol):
-    """Decides on a request before the upgrade; raises ``Refusal``."""
+class Gate(Protocol):
+    """Decides who comes in, and counts them."""
 
-    def __call__(self, request: Request, peer: str, *, secure: bool) -> Admitted:
-        """Admit the client at address ``peer``, or raise."""
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """How many were not let in, by reason."""
+        ...
+
+    def admit(self, request: Request, peer: str, *, secure: bool) -> Admitted:
+        """Admit the client at address ``peer``, or raise ``Refusal``, before the upgrade."""
+        ...
+
+    def identify(self, admitted: Admitted, identity: Identity) -> bool:
+        """Whether an admitted client may go on as ``identity``, which it has shown since."""
+        ...
+
+    def release(self, admitted: Admitted) -> None:
+        """Its connection is over."""
         ...
 
 
@@ -75,11 +88,11 @@ class ServerSettings(NamedTuple):
 class ServerStats:
     """Plain counters, read when metrics are asked for."""
 
-    __slots__ = ("bytes_in", "closes", "handshakes", "messages_in", "refused", "slow_closes")
+    __slots__ = ("bad_handshakes", "bytes_in", "closes", "handshakes", "messages_in", "slow_closes")
 
     def __init__(self) -> None:
         self.handshakes: dict[str, int] = {}
-        self.refused: dict[int, int] = {}
+        self.bad_handshakes = 0
         self.closes: dict[int, int] = {}
         self.slow_closes = 0
         self.messages_in = 0
@@ -126,16 +139,21 @@ class Connection(ServerProtocol):
     def on_request(self, request: Request) -> Upgrade:
         """Check the handshake's form first, then whether this client may come in."""
         server = self.server
+        if server.closing:
+            raise Refusal(503, "the server is stopping: connect again", (("Retry-After", "1"),))
+        name = self.transport.get_extra_info("peername")
+        self.peer = str(name[0]) if name else ""
+        self.secure = self.transport.get_extra_info("ssl_object") is not None
         try:
             upgrade = check_upgrade(
                 request, subprotocols=(SUBPROTOCOL,), compression=server.settings.compression
             )
-            name = self.transport.get_extra_info("peername")
-            self.peer = str(name[0]) if name else ""
-            self.secure = self.transport.get_extra_info("ssl_object") is not None
-            self._admitted = server.admit(request, self.peer, secure=self.secure)
+        except Refusal:
+            server.stats.bad_handshakes += 1
+            raise
+        try:
+            self._admitted = server.gate.admit(request, self.peer, secure=self.secure)
         except Refusal as refusal:
-            server.stats.refused[refusal.status] = server.stats.refused.get(refusal.status, 0) + 1
             _log.debug("refused", peer=self.peer, status=refusal.status, reason=refusal.reason)
             raise
         return upgrade
@@ -151,7 +169,12 @@ class Connection(ServerProtocol):
         agreed = self.compression
         deflate = agreed is not None and agreed.send_window_bits == MAX_WINDOW_BITS
         self.session = Session(
-            server.context, outbox, self._close_session, identity=admitted.identity, deflate=deflate
+            server.context,
+            outbox,
+            self._close_session,
+            identity=admitted.identity,
+            identify=self._identify,
+            deflate=deflate,
         )
         server.opened(self)
         self.session.open(admitted.channels)
@@ -210,7 +233,7 @@ class Connection(ServerProtocol):
         """Give back what admission counted, also for a client that left during its handshake."""
         super().connection_lost(exc)
         if self._admitted is not None:
-            self.server.release(self._admitted)
+            self.server.gate.release(self._admitted)
             self._admitted = None
 
     # From the server
@@ -250,6 +273,10 @@ class Connection(ServerProtocol):
             CloseCode.SLOW_CONSUMER, f"more than {limit} bytes wait for you: read faster, or use mode latest"
         )
 
+    def _identify(self, identity: Identity) -> bool:
+        """A token was shown by message: count its user as if it had come with the upgrade."""
+        return self._admitted is not None and self.server.gate.identify(self._admitted, identity)
+
     def _close_session(self, code: CloseCode, reason: str) -> None:
         self.close_code = code
         self.close(code, reason)
@@ -263,16 +290,15 @@ class FeedServer:
         settings: ServerSettings,
         context: Context,
         hub: Hub,
-        admit: Admit,
-        release: Callable[[Admitted], None],
+        gate: Gate,
         *,
         clock: Clock,
     ) -> None:
         self.settings = settings
         self.context = context
         self.hub = hub
-        self.admit = admit
-        self.release = release
+        self.gate = gate
+        self.closing = False
         self.stats = ServerStats()
         self.clock = clock
         self.connections: set[Connection] = set()
@@ -378,8 +404,7 @@ class FeedServer:
 
         Sending all away at once would make them all come back at once.
         """
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
         leaving = list(self.connections)
         rng.shuffle(leaving)
         began = self.clock.monotonic()
@@ -392,8 +417,7 @@ class FeedServer:
 
     async def close(self, code: CloseCode = CloseCode.GOING_AWAY, reason: str = "server is stopping") -> None:
         """Stop listening, say goodbye to every client, and wait for them within ``close_timeout``."""
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
         for timer in self._timers:
             timer.cancel()
         for connection in list(self.connections):
@@ -407,6 +431,11 @@ class FeedServer:
         for server in self._servers:
             await server.wait_closed()
         self._servers.clear()
+
+    def _stop_listening(self) -> None:
+        self.closing = True
+        for server in self._servers:
+            server.close()
 
     def _flush(self) -> None:
         marked, self._marked = self._marked, []

@@ -139,11 +139,16 @@ class Context(Protocol):
 
 
 class Session:
-    """See the module's text. ``close(code, reason)`` ends the connection; it is called at most once."""
+    """See the module's text.
+
+    ``close(code, reason)`` ends the connection; it is called at most once. ``identify`` is asked whether a
+    client that has shown a token may have one more connection.
+    """
 
     __slots__ = (
         "_close",
         "_context",
+        "_identify",
         "_lookbacks",
         "_replies",
         "_tokens",
@@ -164,9 +169,11 @@ class Session:
         close: Callable[[CloseCode, str], None],
         *,
         identity: Identity,
+        identify: Callable[[Identity], bool] = lambda _: True,
         deflate: bool = False,
     ) -> None:
         self._context = context
+        self._identify = identify
         self._close = close
         self._replies: list[bytes] = []
         self._violations: deque[float] | None = None
@@ -392,7 +399,11 @@ class Session:
         self._reply(wire.encode_pong(message.id, self._now()))
 
     def _auth(self, message: wire.Auth, _text: bytes) -> None:
-        self.identity = self._context.authenticate(message.token, self._context.clock.time_ns())
+        identity = self._context.authenticate(message.token, self._context.clock.time_ns())
+        if not self._identify(identity):
+            text = f"'{identity.subject}' has as many connections as one user may have"
+            raise MessageError(ErrorCode.LIMIT_EXCEEDED, text)
+        self.identity = identity
         self._reply(wire.encode_authenticated(message.id, self.identity.subject, self._now()))
         lost = frozenset(s for s in self.subscriptions if not self.identity.may_read(s.channel))
         if lost:

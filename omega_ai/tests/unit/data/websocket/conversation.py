@@ -127,6 +127,7 @@ class Client:
         channels: tuple[str, ...],
         *,
         identity: Person | None = None,
+        identify: Callable[[Identity], bool] = lambda _: True,
         limit: int = 10_000,
         deflate: bool = False,
     ) -> None:
@@ -137,7 +138,12 @@ class Client:
         self.closed: tuple[CloseCode, str] | None = None
         self.outbox = Outbox(self._write, limit=limit, on_overflow=self._overflow)
         self.session = Session(
-            world, self.outbox, self._closed, identity=identity or Person(), deflate=deflate
+            world,
+            self.outbox,
+            self._closed,
+            identity=identity or Person(),
+            identify=identify,
+            deflate=deflate,
         )
         self.session.open(channels)
 

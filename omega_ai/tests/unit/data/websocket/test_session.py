@@ -419,6 +419,14 @@ class TestPermission:
         assert error["code"] == "unauthorized"
         assert "s3cret" not in json.dumps(error)
 
+    def test_a_user_with_too_many_connections_stays_who_it_was(self) -> None:
+        """The cap per user holds for tokens shown by message as for those shown before the upgrade."""
+        world = World()
+        client = world.client(identity=Person(publish=()), identify=lambda _: False)
+        (error,) = client.send(type="auth", token="good")
+        assert error["code"] == "limit_exceeded"
+        assert client.session.identity.subject == "anonymous"
+
     def test_channels_that_may_not_be_read_are_not_joined(self) -> None:
         """Neither by default nor by asking."""
         world = World()
