@@ -37,13 +37,12 @@ class Channel(Struct, frozen=True):
 class Liveness(Struct, frozen=True):
     """How a living connection shows.
 
-    The signal is a heartbeat message, the answer to our ping, or a ping frame of the venue's: any one of them
-    comes about every ``interval_s`` seconds. Data counts as life only where ``data_counts``: a quiet market
-    is not a dead one, and a dead feed may still send heartbeats.
+    The signal is a heartbeat message, the answer to our ping, or a ping frame of the venue's: it comes about
+    every ``interval_s`` seconds. ``ping`` is what we send every ``ping_every_s`` seconds, if anything:
+    a message of the venue's own, or a WebSocket ping frame.
     """
 
     interval_s: float
-    data_counts: bool = False
     ping: bytes | Literal["frame"] | None = None
     ping_every_s: float | None = None
 
@@ -64,8 +63,9 @@ class Limits(Struct, frozen=True):
 class RestTrades(Struct, frozen=True):
     """Where recent trades can be asked for, to fill a gap.
 
-    ``path`` may have the places ``{first}`` (the first missing trade id), ``{since_ns}`` (the time of the
-    trade before it, nanoseconds since the Unix epoch) and ``{limit}``.
+    ``path`` may have the places ``{first}`` (the first missing trade id), ``{next}`` (the id after the last
+    missing one), ``{since_ns}`` (the time of the trade before the gap, nanoseconds since the Unix epoch)
+    and ``{limit}``.
     """
 
     url: str

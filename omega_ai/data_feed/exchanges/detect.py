@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from omega_ai.data_feed.exchanges import binance, coinbase, kraken
+from omega_ai.data_feed.exchanges import binance, bitstamp, bybit, coinbase, kraken, okx
 from omega_ai.data_feed.exchanges.base import Venue
 
-VENUES: dict[str, Venue] = {venue.VENUE.name: venue.VENUE for venue in (coinbase, binance, kraken)}
+VENUES: dict[str, Venue] = {
+    venue.VENUE.name: venue.VENUE for venue in (coinbase, kraken, bitstamp, binance, okx, bybit)
+}
 """Every venue there is, by name, in the order in which they are shown."""
 
 
@@ -42,9 +44,9 @@ def venue_of(raw: bytes) -> Venue | None:
         name = "binance"
     elif marks.sequence_num is not None:
         name = "coinbase"
-    elif isinstance(marks.event, str) and marks.arg is None:
+    elif isinstance(marks.event, str) and (marks.channel is not None or marks.event.startswith("bts:")):
         name = "bitstamp"
-    elif marks.arg is not None:
+    elif marks.arg is not None or isinstance(marks.event, str):
         name = "okx"
     elif marks.topic is not None or marks.op is not None:
         name = "bybit"

@@ -47,19 +47,18 @@ class AggregateTrade(Struct, frozen=True):
     count: int
 
 
-class PartialQuote(Struct, frozen=True):
-    """A change of the top of the book. A side that is None did not change; ``whole`` begins anew.
+class BookChange(Struct, frozen=True):
+    """Levels of the book that changed: price and new size, 0 for a level that is gone.
 
-    ``update_id`` goes up by one per message between two whole quotes, where the venue counts them.
+    ``whole`` replaces the book. ``update_id`` goes up by one per message after that, where the venue counts.
     """
 
     venue: str
     symbol: str
     whole: bool
-    bid: Decimal | None
-    bid_size: Decimal | None
-    ask: Decimal | None
-    ask_size: Decimal | None
+    bids: tuple[tuple[Decimal, Decimal], ...]
+    asks: tuple[tuple[Decimal, Decimal], ...]
+    depth: int
     update_id: int | None
     timestamp_ns: int | None
     received_ns: int
@@ -92,7 +91,7 @@ Event = (
     | SequenceNumber
     | TradeSnapshot
     | AggregateTrade
-    | PartialQuote
+    | BookChange
     | ReconnectRequest
     | Ignored
     | Unparseable

@@ -17,7 +17,15 @@ import msgspec
 from msgspec import Struct
 
 from omega_ai.data_feed.exchanges.base import Channel, Limits, Liveness, RestTrades, Venue
-from omega_ai.data_feed.exchanges.events import Ack, Event, Heartbeat, Ignored, Refused, TradeSnapshot
+from omega_ai.data_feed.exchanges.events import (
+    Ack,
+    BookChange,
+    Event,
+    Heartbeat,
+    Ignored,
+    Refused,
+    TradeSnapshot,
+)
 from omega_ai.data_feed.exchanges.numbers import (
     Identifier,
     Text,
@@ -34,6 +42,8 @@ from omega_ai.data_feed.exchanges.numbers import (
 from omega_ai.data_feed.market import Quote, Trade, Volume
 
 NAME = "kraken"
+
+_BOOK_DEPTH = 10
 
 
 class _Trade(Struct):
@@ -64,6 +74,23 @@ class _Tickers(Struct):
     data: list[_Ticker]
 
 
+class _Level(Struct):
+    price: Decimal
+    qty: Decimal
+
+
+class _Book(Struct):
+    symbol: Text
+    bids: list[_Level]
+    asks: list[_Level]
+    timestamp: Text | None = None
+
+
+class _Books(Struct):
+    type: Literal["snapshot", "update"]
+    data: list[_Book]
+
+
 class _Subscribed(Struct):
     channel: Text
     symbol: Text | None = None
@@ -80,6 +107,7 @@ class _Any(Struct):
 
 _decode_trades = msgspec.json.Decoder(_Trades).decode
 _decode_tickers = msgspec.json.Decoder(_Tickers).decode
+_decode_books = msgspec.json.Decoder(_Books).decode
 _decode_any = msgspec.json.Decoder(_Any).decode
 
 
@@ -92,6 +120,8 @@ def parse(raw: bytes, received_ns: int) -> Sequence[Event]:
             return _tickers(raw, received_ns)
         case "trade":
             return _trades(raw, received_ns)
+        case "book":
+            return _books(raw, received_ns)
         case "heartbeat":
             return (Heartbeat(),)
         case None:
@@ -152,6 +182,26 @@ def _tickers(raw: bytes, received_ns: int) -> Sequence[Event]:
             )
         events.append(Volume(NAME, symbol, not_negative(row.volume), timestamp_ns, received_ns))
     return events
+
+
+def _books(raw: bytes, received_ns: int) -> Sequence[Event]:
+    """Not subscribed to, but found in recordings. Only the top is followed: a deeper book is cut to 10
+    levels."""
+    frame = _decode_books(raw)
+    return [
+        BookChange(
+            NAME,
+            symbol_of_slashed(row.symbol),
+            frame.type == "snapshot",
+            tuple((positive(level.price), not_negative(level.qty)) for level in row.bids),
+            tuple((positive(level.price), not_negative(level.qty)) for level in row.asks),
+            _BOOK_DEPTH,
+            None,
+            utc_ns(row.timestamp) if row.timestamp else None,
+            received_ns,
+        )
+        for row in frame.data
+    ]
 
 
 class _RestAnswer(Struct):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,8 +22,15 @@ from msgspec import Struct, structs
 from omega_ai.core.clock import Clock, SystemClock
 from omega_ai.data_feed.exchanges import kraken
 from omega_ai.data_feed.exchanges.base import Venue
+from omega_ai.data_feed.exchanges.books import TopOfBook
 from omega_ai.data_feed.exchanges.detect import venue_of
-from omega_ai.data_feed.exchanges.events import AggregateTrade, Event, TradeSnapshot, Unparseable
+from omega_ai.data_feed.exchanges.events import (
+    AggregateTrade,
+    BookChange,
+    Event,
+    TradeSnapshot,
+    Unparseable,
+)
 from omega_ai.data_feed.market import MarketEvent, Quote, SourceState, SourceStatus, Trade, Volume
 from omega_ai.data_feed.sources.base import Drain, Emit, Report, SourceError, no_drain
 from omega_ai.data_feed.sources.ids import SeenIds
@@ -83,6 +91,7 @@ class VenueCount:
         """Trades left out because the file has them twice (a snapshot after a reconnect)."""
         self._consecutive = venue.trade_ids == "consecutive"
         self._seen: dict[str, SeenIds] = {}
+        self.books: defaultdict[str, TopOfBook] = defaultdict(TopOfBook)
 
     def is_new(self, trade: Trade, count: int) -> bool:
         """Whether this trade has not come before; remembers it."""
@@ -178,6 +187,10 @@ class Player:
                 case Quote():
                     count.quotes += 1
                     yield event
+                case BookChange():
+                    if (quote := count.books[event.symbol].apply(event)) is not None:
+                        count.quotes += 1
+                        yield quote
                 case Volume():
                     yield event
                 case _:
