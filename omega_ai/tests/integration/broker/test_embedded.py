@@ -181,9 +181,10 @@ async def test_a_killed_valkey_is_started_again_and_nothing_is_missing(tmp_path:
 async def test_kill_of_the_owner_ends_valkey_and_loses_nothing(tmp_path: Path) -> None:
     """kill -9 of our process: its Valkey ends with it, and the next run continues the sequence."""
     pid = _killed_owner(tmp_path)
+    # Before anything is started there again, which would end a Valkey that was left over.
+    await until(lambda: _gone(pid))
     position = await _publish(tmp_path, 101)
     assert position.seq == 101
-    await until(lambda: _gone(pid))
 
 
 async def test_a_leftover_valkey_is_replaced(tmp_path: Path) -> None:

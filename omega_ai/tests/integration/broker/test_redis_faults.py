@@ -119,6 +119,25 @@ async def test_whoever_saw_more_than_redis_still_has_ends_the_epoch(valkey: Valk
         assert seen[5].epoch != seen[4].epoch
 
 
+async def test_a_history_with_a_hole_or_cut_short_is_not_whole(valkey: ValkeyProcess) -> None:
+    """One message missing anywhere after the position: nothing is recovered in part."""
+    async with redis_broker(valkey.url) as broker:
+        for n in range(1, 7):
+            broker.publish("btc_price", body(n))
+        await broker.flush()
+        epoch = (await broker.history("btc_price")).position.epoch
+        valkey.command("XDEL", "omega:{btc_price}:stream", "3-0")
+        for since in range(7):
+            history = await broker.history("btc_price", Position(epoch, since))
+            assert history.whole == (since >= 3)
+            assert numbers(history.publications) == (list(range(since + 1, 7)) if since >= 3 else [])
+        assert numbers((await broker.history("btc_price")).publications) == [4, 5, 6]
+        valkey.command("XDEL", "omega:{btc_price}:stream", "6-0")
+        assert not (await broker.history("btc_price", Position(epoch, 4))).whole
+        valkey.command("XTRIM", "omega:{btc_price}:stream", "MAXLEN", 1)
+        assert not (await broker.history("btc_price", Position(epoch, 3))).whole
+
+
 async def test_a_position_that_a_client_claims_changes_nothing(valkey: ValkeyProcess) -> None:
     """Whoever asks for history may say anything; only what this process saw itself counts."""
     async with redis_broker(valkey.url) as broker:
