@@ -54,10 +54,15 @@ class HistogramReading(Struct, frozen=True):
         return math.inf
 
     def since(self, earlier: HistogramReading | None) -> HistogramReading:
-        """What was recorded after ``earlier``, a reading of the same histogram (None: from the start)."""
+        """What was recorded after ``earlier``, a reading of the same histogram (None: from the start).
+
+        When it has gone back (a worker was replaced, and its counts with it), everything counts as after.
+        """
         if earlier is None:
             return self
         counts = tuple(now - then for now, then in zip(self.counts, earlier.counts, strict=True))
+        if min(counts) < 0:
+            return self
         return HistogramReading(self.bounds, counts, self.total - earlier.total)
 
 
