@@ -61,6 +61,7 @@ async def trades_through_feed(path: Path, expected: int) -> list[dict[str, Any]]
     )  # fmt: skip
     async with Feed(settings, clock=SystemClock()) as feed:
         assert feed.endpoints is not None
+        assert feed.endpoints.ws is not None
         async with connect(feed.endpoints.ws + "/?channels=", max_size=None) as client, asyncio.timeout(60):
             await client.send('{"type":"subscribe","channels":["trades"]}')
             answer = json.loads(await client.recv())

@@ -21,7 +21,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from omega_ai.core.clock import SystemClock
 from omega_ai.data_feed.feed import Feed
 from omega_ai.data_feed.settings import FeedSettings
-from omega_ai.data_feed.websocket.server import PortBusy
+from omega_ai.data_feed.websocket.server import FeedServer, PortBusy
+from omega_ai.tests.certificates import Authority, new_rsa_key
 
 StartFeed = Callable[..., AbstractAsyncContextManager[Feed]]
 PRICE = '{"type":"btc_price","price":61800.10,"volume":2,"timestamp":"2026-01-01T00:00:00Z"}'
@@ -51,7 +52,19 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartFeed:
 def url(feed: Feed, path: str = "/") -> str:
     """The feed's plain address."""
     assert feed.endpoints is not None
+    assert feed.endpoints.ws is not None
     return feed.endpoints.ws + path
+
+
+def port_of(feed: Feed) -> int:
+    """The feed's plain port."""
+    return int(url(feed, "").rpartition(":")[2])
+
+
+def server_of(feed: Feed) -> FeedServer:
+    """The server in this process."""
+    assert feed.server is not None
+    return feed.server
 
 
 async def receive(client: ClientConnection) -> dict[str, Any]:
@@ -176,8 +189,7 @@ class TestRefusals:
     async def test_a_name_that_is_not_ours_is_refused_on_loopback(self, start: StartFeed) -> None:
         """403: against DNS rebinding, by which a web page could reach this machine's servers."""
         async with start() as feed:
-            assert feed.endpoints is not None
-            port = int(feed.endpoints.ws.rpartition(":")[2])
+            port = port_of(feed)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(HANDSHAKE.replace(b"127.0.0.1", b"evil.example"))
             async with asyncio.timeout(2):
@@ -189,8 +201,7 @@ class TestRefusals:
     async def test_a_browser_that_is_no_websocket_client_is_told_to_upgrade(self, start: StartFeed) -> None:
         """A plain GET is 426 (RFC 9110 section 15.5.22)."""
         async with start() as feed:
-            assert feed.endpoints is not None
-            port = int(feed.endpoints.ws.rpartition(":")[2])
+            port = port_of(feed)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             async with asyncio.timeout(2):
@@ -235,13 +246,12 @@ class TestLimits:
         """Over the bound of its outbox: 4008; the other gets everything in order."""
         note = "x" * 4000
         async with start(outbox_limit=100_000) as feed, connect(url(feed)) as good:
-            assert feed.endpoints is not None
-            port = int(feed.endpoints.ws.rpartition(":")[2])
+            port = port_of(feed)
             with socket.socket() as stuck:
                 stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 stuck.connect(("127.0.0.1", port))
                 stuck.sendall(HANDSHAKE)
-                closes = feed.server.stats.closes
+                closes = server_of(feed).stats.closes
                 sent = 0
                 async with asyncio.timeout(20):
                     while 4008 not in closes:
@@ -254,13 +264,12 @@ class TestLimits:
                         await good.send(json.dumps(fields))
                         assert (await receive(good))["n"] == sent
                         sent += 1
-            assert feed.server.stats.slow_closes == 1
+            assert server_of(feed).stats.slow_closes == 1
 
     async def test_a_client_that_does_not_answer_pings_is_closed(self, start: StartFeed) -> None:
         """4012; one that answers stays."""
         async with start(ping_interval=0.2, pong_timeout=0.2) as feed, connect(url(feed)) as good:
-            assert feed.endpoints is not None
-            port = int(feed.endpoints.ws.rpartition(":")[2])
+            port = port_of(feed)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(HANDSHAKE)
             async with asyncio.timeout(5):
@@ -290,7 +299,7 @@ class TestTls:
             async with connect(feed.endpoints.wss, ssl=context) as secure, connect(url(feed)) as plain:
                 await plain.send(PRICE)
                 assert await receive(secure) == await receive(plain)
-                assert feed.server.connections_by_transport() == {"ws": 1, "wss": 1}
+                assert server_of(feed).connections_by_transport() == {"ws": 1, "wss": 1}
 
 
 class TestEnd:
@@ -309,7 +318,74 @@ class TestEnd:
     async def test_a_busy_port_is_one_sentence_with_what_to_do(self, start: StartFeed) -> None:
         """And nothing is left running."""
         async with start() as feed:
-            port = int(url(feed).rstrip("/").rpartition(":")[2])
+            port = port_of(feed)
             with pytest.raises(PortBusy, match=rf":{port} is in use: .*--port"):
                 async with start(port=port):
                     pass
+
+
+class TestReplacement:
+    """Certificates and processes are exchanged while clients are connected."""
+
+    async def test_a_new_certificate_serves_new_clients_and_drops_nobody(
+        self, start: StartFeed, tmp_path: Path
+    ) -> None:
+        """Also when the kind of key changes, for which the listener is made anew on the same socket."""
+        authority = Authority("the test")
+        path = tmp_path / "server.pem"
+        first, second = authority.issue(), authority.issue(key=new_rsa_key())
+        first.write_both(path)
+        context = ssl.create_default_context(cafile=str(authority.write(tmp_path)))
+        async with start(tls_port=0, cert=path) as feed:
+            assert feed.endpoints is not None
+            assert feed.endpoints.wss is not None
+            async with connect(feed.endpoints.wss, ssl=context) as old:
+                serial = serial_of(old)
+                second.write_both(path)
+                feed.reload_certificate()
+                async with asyncio.timeout(5):
+                    while True:
+                        async with connect(feed.endpoints.wss, ssl=context) as new:
+                            if serial_of(new) != serial:
+                                break
+                await old.send('{"type":"ping"}')
+                assert (await receive(old))["type"] == "pong"
+
+    async def test_a_bad_certificate_changes_nothing(self, start: StartFeed, tmp_path: Path) -> None:
+        """The old one goes on being served."""
+        authority = Authority("the test")
+        path = tmp_path / "server.pem"
+        authority.issue().write_both(path)
+        context = ssl.create_default_context(cafile=str(authority.write(tmp_path)))
+        async with start(tls_port=0, cert=path) as feed:
+            assert feed.endpoints is not None
+            assert feed.endpoints.wss is not None
+            path.write_text("rubbish")
+            feed.reload_certificate()
+            async with connect(feed.endpoints.wss, ssl=context) as client:
+                await client.send('{"type":"ping"}')
+                assert (await receive(client))["type"] == "pong"
+
+    async def test_a_retiring_server_spreads_its_clients_over_time(self, start: StartFeed) -> None:
+        """1012 for each, not all at one moment, and no new one is let in."""
+        async with start() as feed:
+            address = url(feed)
+            clients = [await connect(address) for _ in range(10)]
+            ends: list[float] = []
+
+            async def watch(client: ClientConnection) -> None:
+                assert (await close_of(client))[0] == 1012
+                ends.append(asyncio.get_running_loop().time())
+
+            watching = asyncio.gather(*(watch(client) for client in clients))
+            await feed.retire(0.5)
+            await watching
+            assert max(ends) - min(ends) > 0.25
+            with pytest.raises(ConnectionRefusedError):
+                await connect(address)
+
+
+def serial_of(client: ClientConnection) -> str:
+    """The serial number of the certificate that a client was shown."""
+    certificate = client.transport.get_extra_info("ssl_object").getpeercert()
+    return str(certificate["serialNumber"])
