@@ -22,6 +22,7 @@ from omega_ai.data_feed.broker.base import Broker
 from omega_ai.data_feed.feed_view import Parts, View
 from omega_ai.data_feed.history_reader import HistoryReader
 from omega_ai.data_feed.http.app import Runner, make_app, start_http
+from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.snapshot import Snapshot
 from omega_ai.data_feed.pipeline import Pipeline
 from omega_ai.data_feed.price_index import PriceIndex, PublishPolicy
@@ -144,12 +145,15 @@ class Feed:
         await broker.start()
         hub = await self._hub(broker)
         pipeline = self._pipeline(broker, source)
+        lag = LoopLag(self.clock, LoopScheduler(asyncio.get_running_loop()))
+        lag.start()
+        self._stack.callback(lag.stop)
         ports = _Ports()
         if settings.role != "ingest":
             ports = await self._serve(hub, broker, keys.authenticator)
         tls = None if self._certificate is None else self._certificate.tls
         self._view = View(
-            self, Parts(broker, hub, pipeline, source, tls, self.server, self.pool), ports.ws, ports.wss
+            self, Parts(broker, hub, pipeline, source, tls, lag, self.server, self.pool), ports.ws, ports.wss
         )
         runner = await self._http(self._view)
         self._play(source, pipeline, broker)

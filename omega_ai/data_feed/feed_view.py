@@ -10,6 +10,7 @@ from msgspec import structs
 from omega_ai.data_feed.access import utc
 from omega_ai.data_feed.broker.base import Broker, History, Position
 from omega_ai.data_feed.http.view import Check, LatestPrice
+from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.merge import merge_snapshots
 from omega_ai.data_feed.observability.snapshot import DELIVERY, BrokerFigures, Snapshot
 from omega_ai.data_feed.pipeline import Pipeline
@@ -31,6 +32,7 @@ class Parts(NamedTuple):
     pipeline: Pipeline
     source: Source | None
     tls: ReloadableContext | None
+    lag: LoopLag
     server: FeedServer | None
     pool: WorkerPool | None
 
@@ -109,6 +111,7 @@ class View:
             price_state=self._pipeline.price_state,
             price_age=None if price_at is None else now - price_at,
             certificate_left=self._certificate_left(),
+            loop_lag=self._parts.lag.read(),
         )
         server = self._parts.server
         if server is None:

@@ -15,6 +15,7 @@ import uvloop
 
 from omega_ai.core.clock import SystemClock
 from omega_ai.data_feed.feed import Feed
+from omega_ai.data_feed.observability.logs import choose_format, set_up_logs
 from omega_ai.data_feed.worker_protocol import Answer, decode_command, decode_start, encode_line
 
 
@@ -34,6 +35,7 @@ async def _serve() -> int:
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     try:
         start = decode_start(await lines.readline())
+        set_up_logs(start.settings.log_level, choose_format(start.settings.log_format))
         try:
             async with Feed(start.settings, clock=SystemClock(), shared_port=True) as feed:
                 answer(Answer(ready=True))
