@@ -47,6 +47,7 @@ class MessageAssembler:
         "_inflater",
         "_message_limit",
         "_opcode",
+        "_received",
     )
 
     def __init__(
@@ -64,6 +65,7 @@ class MessageAssembler:
         self._data = bytearray()
         self._opcode = CONTINUATION  # of the message under way; CONTINUATION when none is
         self._fragments = 0
+        self._received = 0  # payload bytes of the message under way, as sent
         self._fin = False
         self._compressed = False
 
@@ -103,10 +105,17 @@ class MessageAssembler:
                 MESSAGE_TOO_BIG,
                 f"message of more than {self._fragments_limit} fragments; send fewer",
             )
-        if not self._compressed and len(self._data) + length > self._message_limit:
+        self._received += length
+        if self._compressed:
+            # DEFLATE adds little to what cannot be made smaller; more than that inflates to nothing, and
+            # could be sent without end.
+            most = self._message_limit + (self._message_limit >> 6) + 1024 + 8 * self._fragments
+            if self._received > most:
+                raise ProtocolError(MESSAGE_TOO_BIG, "compressed message longer than it may be inflated")
+        elif self._received > self._message_limit:
             raise ProtocolError(
                 MESSAGE_TOO_BIG,
-                f"message of {len(self._data) + length} bytes or more; {self._message_limit} are allowed",
+                f"message of {self._received} bytes or more; {self._message_limit} are allowed",
             )
         self._fin = fin
 
@@ -128,7 +137,7 @@ class MessageAssembler:
             raise ProtocolError(INVALID_PAYLOAD, "text is not UTF-8: it ends inside a character")
         opcode, message = self._opcode, bytes(self._data)
         self._opcode = CONTINUATION
-        self._fragments = 0
+        self._fragments = self._received = 0
         self._data = bytearray()
         return opcode, message
 

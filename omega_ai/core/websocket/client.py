@@ -61,7 +61,7 @@ class ClientProtocol(StreamProtocol):
         """The TCP (and TLS) connection stands: ask for the upgrade."""
         super().connection_made(transport)
         opening = self.opening
-        self.write(
+        self._send(
             build_request(
                 opening.host,
                 opening.target,

@@ -152,7 +152,14 @@ class Endpoint:
     # What a shell provides.
 
     def write(self, data: bytes) -> bool:
-        """Hand whole frames to the transport; False if it now has a backlog (``on_drained`` will tell)."""
+        """Hand whole frames to the transport; False if it now has a backlog (``on_drained`` will tell).
+
+        Silently nothing unless the connection is open: nothing may follow a close frame (section 5.5.1).
+        """
+        raise NotImplementedError
+
+    def _send(self, data: bytes) -> None:
+        """Hand bytes to the transport, whatever the state: handshakes and close frames."""
         raise NotImplementedError
 
     def abort(self) -> None:
@@ -203,7 +210,7 @@ class Endpoint:
             self.state = CLOSING
             self._hold()
             self._start_timer()
-            self.write(frame)
+            self._send(frame)
 
     # The machine.
 
@@ -287,7 +294,7 @@ class Endpoint:
         if self.state == OPEN:
             self._pong = None
             # Section 5.5.1: echo the status code; an empty close frame is answered with an empty one.
-            self.write(self._frame(CLOSE, close_payload(None if code == NO_STATUS else code)))
+            self._send(self._frame(CLOSE, close_payload(None if code == NO_STATUS else code)))
             self._start_timer()
         self.state = CLOSED
         self._hold()
@@ -300,7 +307,7 @@ class Endpoint:
         """Fail the connection (section 7.1.7): say why, end it, and hear nothing more."""
         if self.state == OPEN:
             self._pong = None
-            self.write(self._frame(CLOSE, close_payload(error.code, error.reason)))
+            self._send(self._frame(CLOSE, close_payload(error.code, error.reason)))
             self._start_timer()
         self.state = CLOSED
         self._hold()

@@ -20,8 +20,8 @@ class Lane(Generic[Member]):
 
     A connection is *ready* while the kernel can be given bytes for it directly: it is open, not TLS, and its
     transport has no backlog that would be overtaken. ``send`` serves the ready ones. All others are in
-    ``waiting``, and are the caller's to write to (through their outboxes). A connection moves from one to the
-    other by itself; without a ring, all wait always.
+    ``waiting``, and are the caller's to write to (through their outboxes): ``send`` returns them. A
+    connection moves from one to the other by itself; without a ring, all wait always.
     """
 
     __slots__ = ("_connections", "_entries", "_length", "_ring", "waiting")
@@ -80,7 +80,13 @@ class Lane(Generic[Member]):
     def resume(self, connection: StreamProtocol) -> None:
         """``connection`` may be ready again. Called by the connection when its backlog is gone."""
         ring = self._ring
-        if ring is None or connection.lane_index >= 0 or connection.blocked or connection.state != OPEN:
+        if (
+            ring is None
+            or ring.broken
+            or connection.lane_index >= 0
+            or connection.blocked
+            or connection.state != OPEN
+        ):
             return
         fd = connection.direct_fd()
         if fd < 0:
@@ -89,39 +95,47 @@ class Lane(Generic[Member]):
         self._connections.append((connection, self.waiting.pop(connection)))
         self._entries += ring.entry(fd, index, self._length)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> list[Member]:
         """Give ``data``, whole frames, to all connections that are ready.
 
-        What a full socket did not take goes to its transport, which makes the connection wait.
+        Returns the members that waited before: those the caller has to write to. What a full socket did not
+        take goes to its transport, which makes the connection wait from now on.
         """
-        ring, count = self._ring, len(self._connections)
+        ring = self._ring
+        if ring is not None and ring.broken:
+            self._hold_all()
+        others = list(self.waiting.values())
+        count = len(self._connections)
         if ring is None or count < MIN_SENDS or len(data) > DATA_LIMIT:
             for connection, _ in list(self._connections):
                 connection.write(data)
-            return
+            return others
         if len(data) != self._length:
             self._length = len(data)
             set_length(self._entries, self._length)
         rests: list[tuple[StreamProtocol, int]] = []
-        with memoryview(self._entries) as entries:
-            for start in range(0, count, ring.entries):
-                chunk = entries[start * SQE_SIZE : (start + ring.entries) * SQE_SIZE]
-                try:
-                    failed = ring.send(chunk, data)
-                except RingError:
-                    self._give_up(start)
-                    break
-                finally:
-                    chunk.release()
-                if failed:
+        start = 0
+        try:
+            with memoryview(self._entries) as entries:
+                for start in range(0, count, ring.entries):
+                    with entries[start * SQE_SIZE : (start + ring.entries) * SQE_SIZE] as chunk:
+                        failed = ring.send(chunk, data)
                     rests += [(self._connections[index][0], result) for index, result in failed]
+        except RingError:
+            self._give_up(start)
         for connection, result in rests:
             # An error other than "full" is found again, and dealt with, by the transport.
             connection.write(data[max(result, 0) :])
+        return others
 
     def _give_up(self, start: int) -> None:
-        """The ring is broken. Who got what since ``start`` is unknown: those connections cannot go on."""
+        """The ring broke. Who got what since ``start`` is unknown: those connections cannot go on."""
         lost = [connection for connection, _ in self._connections[start:]]
-        self._ring = None
+        self._hold_all()
         for connection in lost:
             connection.abort()
+
+    def _hold_all(self) -> None:
+        for connection, _ in self._connections[::-1]:
+            self.hold(connection)
+        self._ring = None

@@ -93,9 +93,13 @@ class StrictListener(Endpoint, picows.WSListener):
     # What the endpoint calls.
 
     def write(self, data: bytes) -> bool:
-        """Hand whole frames to the transport; False if it now has a backlog (``on_drained`` will tell)."""
-        self.transport.underlying_transport.write(data)
+        """Hand whole frames to the transport; see ``Endpoint.write``."""
+        if self.state == OPEN:
+            self.transport.underlying_transport.write(data)
         return not self.blocked
+
+    def _send(self, data: bytes) -> None:
+        self.transport.underlying_transport.write(data)
 
     def abort(self) -> None:
         """Cut the TCP connection, leaving unsent what is unsent."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from omega_ai.core.websocket.endpoint import CONNECTING, Options, Transport
+from omega_ai.core.websocket.endpoint import CONNECTING, OPEN, Options, Transport
 from omega_ai.core.websocket.stream import STREAM_SLOTS, StreamEndpoint
 
 if TYPE_CHECKING:
@@ -80,9 +80,13 @@ class StreamProtocol(StreamEndpoint):
     # What the endpoint calls.
 
     def write(self, data: bytes) -> bool:
-        """Hand whole frames to the transport; False if it now has a backlog (``on_drained`` will tell)."""
-        self.transport.write(data)
+        """Hand whole frames to the transport; see ``Endpoint.write``."""
+        if self.state == OPEN:
+            self.transport.write(data)
         return not self.blocked
+
+    def _send(self, data: bytes) -> None:
+        self.transport.write(data)
 
     def abort(self) -> None:
         """Cut the TCP connection, leaving unsent what is unsent."""

@@ -63,6 +63,7 @@ class Ring:
         "_submission_head",
         "_submission_tail",
         "_words",
+        "broken",
         "entries",
     )
 
@@ -100,6 +101,8 @@ class Ring:
             os.close(fd)
             raise
         self.entries = submissions
+        self.broken = False
+        """A ``RingError`` was raised: what the queues hold is unknown."""
         self._mask = submissions - 1
         self._completion_mask = completions - 1
         self._words = memoryview(self._map).cast("I")
@@ -156,7 +159,9 @@ class Ring:
             if self._enter(_ENTER, self._fd, waiting, missing, _GETEVENTS, 0, 0) < 0:
                 number = ctypes.get_errno()
                 if number not in (errno.EINTR, errno.EAGAIN, errno.EBUSY):
+                    self.broken = True
                     raise RingError(f"io_uring_enter: {os.strerror(number)}")
+        self.broken = True
         raise RingError(f"{count} sends were not finished in {_ATTEMPTS} calls")
 
     def _results(self, count: int, length: int) -> list[tuple[int, int]]:
@@ -164,8 +169,8 @@ class Ring:
         head = words[self._completion_head]
         position = head & self._completion_mask
         first = min(count, self._completion_mask + 1 - position)
-        # The result is the third of a completion's four words. Comparing all of them in one go makes a fan-out
-        # to a thousand clients cost this side almost nothing.
+        # The result is the third of a completion's four words. Comparing all in one go makes a fan-out to a
+        # thousand clients cost this side almost nothing.
         results = self._signed[base + 4 * position + 2 : base + 4 * (position + first) : 4].tobytes()
         if first < count:
             results += self._signed[base + 2 : base + 4 * (count - first) : 4].tobytes()

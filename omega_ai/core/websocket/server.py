@@ -52,7 +52,7 @@ class ServerProtocol(StreamProtocol):
             return
         self._deflate = upgrade.deflate
         self._stop_timer()
-        self.write(_response(101, upgrade.headers))
+        self._send(_response(101, upgrade.headers))
         self._opened()
         if parts[1]:
             self._read(parts[1])
@@ -68,7 +68,7 @@ class ServerProtocol(StreamProtocol):
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(body))),
         )
-        self.write(_response(refusal.status, headers) + body)
+        self._send(_response(refusal.status, headers) + body)
         self._end_output()
 
     def _handshake_timed_out(self) -> None:

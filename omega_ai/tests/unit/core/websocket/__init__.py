@@ -1,0 +1,1 @@
+"""The WebSocket engine, rule by rule."""
