@@ -1,0 +1,58 @@
+"""Stamps: a message that says who sent it, as which, when it was meant to be sent, and whether it is whole.
+
+A stamp is plain ASCII without a character that JSON escapes, so that it survives in any text:
+``o1:RUN:CLIENT:NUMBER:INTENDED_NS:PADDING:CRC``. RUN tells runs apart, so that another test on the same
+channel is not taken for ours; the CRC-32 (hexadecimal) is over everything before its colon.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+from zlib import crc32
+
+RUN_LENGTH: Final = 8
+MAX_STAMP: Final = 1 << 24
+"""Characters that a stamp may have, padding included."""
+
+_MARK: Final = b"o1:"
+_FIND: Final = re.compile(rb"o1:([0-9A-Za-z]{8}):([0-9]{1,9}):([0-9]{1,15}):([0-9]{1,20}):(x*):([0-9a-f]{8})")
+_LOOSE: Final = re.compile(rb"o1:([0-9A-Za-z]{8}):")
+# What is left of a stamp whose end was cut or whose digits were damaged: enough to say that it was ours.
+
+
+class Stamp(NamedTuple):
+    """What a message says of itself. ``intended_ns`` is the sender's monotonic time."""
+
+    run: str
+    client: int
+    number: int
+    intended_ns: int
+
+
+class Damaged(NamedTuple):
+    """A stamp of run ``run`` that is not whole; ``client`` and ``number`` as far as they can be read."""
+
+    run: str
+    client: int | None
+    number: int | None
+
+
+def make_stamp(run: str, client: int, number: int, intended_ns: int, size: int = 0) -> bytes:
+    """A stamp, padded to ``size`` bytes if it is shorter."""
+    head = b"%s%s:%d:%d:%d:" % (_MARK, run.encode("ascii"), client, number, intended_ns)
+    padding = b"x" * max(0, min(size, MAX_STAMP) - len(head) - 9)
+    body = head + padding
+    return b"%s:%08x" % (body, crc32(body))
+
+
+def read_stamp(data: bytes) -> Stamp | Damaged | None:
+    """The first stamp in ``data``: whole, damaged, or none."""
+    match = _FIND.search(data)
+    if match is not None:
+        run, client, number, intended, _, crc = match.groups()
+        if crc32(match.group()[:-9]) == int(crc, 16):
+            return Stamp(run.decode(), int(client), int(number), int(intended))
+        return Damaged(run.decode(), int(client), int(number))
+    loose = _LOOSE.search(data)
+    return None if loose is None else Damaged(loose[1].decode(), None, None)

@@ -1,0 +1,56 @@
+"""Which suites there are, and where each is defined. A suite is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Final
+
+from omega_ai.testkit.case import Suite
+
+SUITES: Final[dict[str, str]] = {
+    "connectivity": "omega_ai.testkit.suites.connectivity:SUITE",
+    "messages": "omega_ai.testkit.suites.messages:SUITE",
+    "broadcast": "omega_ai.testkit.suites.broadcast:SUITE",
+    "reconnection": "omega_ai.testkit.suites.reconnection:SUITE",
+    "security": "omega_ai.testkit.suites.security:SUITE",
+    "tls": "omega_ai.testkit.suites.tls:SUITE",
+    "conformance": "omega_ai.testkit.conformance.suite:SUITE",
+    "load": "omega_ai.testkit.load.suites:LOAD",
+    "stress": "omega_ai.testkit.load.suites:STRESS",
+    "soak": "omega_ai.testkit.load.suites:SOAK",
+    "chaos": "omega_ai.testkit.chaos.suites:CHAOS",
+    "network": "omega_ai.testkit.chaos.suites:NETWORK",
+}
+"""Name -> ``module:attribute``, in the order in which they are run."""
+
+
+class SuiteMissing(LookupError):
+    """No such suite, or none that is installed; ``str(error)`` says which there are."""
+
+
+def load_suite(name: str) -> Suite:
+    """The suite ``name``.
+
+    Raises:
+        SuiteMissing: there is none.
+    """
+    if name not in SUITES:
+        raise SuiteMissing(f"there is no suite {name!r}; there are: {', '.join(available())}")
+    module, _, attribute = SUITES[name].partition(":")
+    suite = getattr(importlib.import_module(module), attribute)
+    if not isinstance(suite, Suite):
+        raise TypeError(f"{SUITES[name]} is no suite")
+    return suite
+
+
+def available() -> list[str]:
+    """Names of the suites that are installed, in their order."""
+    return [name for name, where in SUITES.items() if _exists(where.partition(":")[0])]
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a package on the way to it
+        return False
