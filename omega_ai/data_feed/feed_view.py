@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
+from omega_ai import __version__
 from omega_ai.data_feed.access import utc
 from omega_ai.data_feed.broker.base import Broker, History, Position
 from omega_ai.data_feed.http.view import Check, LatestPrice
@@ -15,6 +16,7 @@ from omega_ai.data_feed.observability.merge import merge_snapshots
 from omega_ai.data_feed.observability.snapshot import DELIVERY, BrokerFigures, Snapshot
 from omega_ai.data_feed.pipeline import Pipeline
 from omega_ai.data_feed.sources.base import Source
+from omega_ai.data_feed.websocket.asyncapi import encode_document
 from omega_ai.data_feed.websocket.hub import Hub
 from omega_ai.data_feed.websocket.server import FeedServer
 from omega_ai.data_feed.websocket.tls import ReloadableContext
@@ -51,6 +53,7 @@ class View:
         self._tls = parts.tls
         self._port = port
         self._tls_port = tls_port
+        self._asyncapi: bytes | None = None
         self._started = feed.clock.monotonic()
 
     def readiness(self) -> Sequence[Check]:
@@ -156,5 +159,10 @@ class View:
         return [url for url in urls if url is not None]
 
     def asyncapi(self) -> bytes | None:
-        """See ``FeedView``."""
-        return None
+        """See ``FeedView``. Made once: it does not change while we run."""
+        if self._asyncapi is None:
+            urls = {url.partition("://")[0]: url for url in self.websocket_urls()}
+            names = {"ws": "plain", "wss": "secure"}
+            servers = {names[scheme]: url for scheme, url in urls.items()}
+            self._asyncapi = encode_document(version=__version__, servers=servers)
+        return self._asyncapi

@@ -48,8 +48,10 @@ class MessageError(Exception):
         self.retry_after_ms = retry_after_ms
 
 
-class _ErrorMessage(msgspec.Struct, tag="error", tag_field="type", omit_defaults=True):
-    code: str
+class ErrorMessage(msgspec.Struct, tag="error", tag_field="type", omit_defaults=True):
+    """What could not be served, and why; the connection stays open."""
+
+    code: ErrorCode
     message: str
     temporary: bool
     timestamp: str
@@ -64,8 +66,8 @@ _encode = msgspec.json.Encoder().encode
 def encode_error(error: MessageError, *, request_id: int | str | None, timestamp: str) -> bytes:
     """The ``error`` message's JSON text; ``field``, ``id`` and ``retry_after_ms`` only where they apply."""
     return _encode(
-        _ErrorMessage(
-            code=error.code.value,
+        ErrorMessage(
+            code=error.code,
             message=error.message,
             temporary=error.code in TEMPORARY,
             timestamp=timestamp,

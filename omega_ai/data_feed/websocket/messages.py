@@ -90,13 +90,9 @@ class Auth(Struct, frozen=True, tag="auth", tag_field="type"):
 class Echo(Struct, frozen=True, tag="test", tag_field="type"):
     """Anything; comes back to its sender. The other fields are read from the raw text."""
 
-    id: Raw = Raw()
-
 
 class LoadEcho(Struct, frozen=True, tag="load_test", tag_field="type"):
     """As ``Echo``, for load generators."""
-
-    id: Raw = Raw()
 
 
 class PublishPrice(Struct, frozen=True, tag="btc_price", tag_field="type"):
@@ -113,7 +109,6 @@ class PublishBroadcast(Struct, frozen=True, tag="broadcast", tag_field="type"):
     """Anything with a time, for all subscribers. The other fields are read from the raw text."""
 
     timestamp: str
-    id: Raw = Raw()
 
 
 ClientMessage = (
@@ -223,71 +218,126 @@ def encode_echo(text: bytes, received_at: str) -> bytes:
     return _encode(fields)
 
 
-def encode_pong(request_id: int | str | None, timestamp: str) -> bytes:
+class Pong(Struct, tag="pong", tag_field="type", kw_only=True, omit_defaults=True):
     """Answer to ``ping``."""
-    return _reply("pong", request_id, timestamp=timestamp)
+
+    id: RequestId | None = None
+    timestamp: str
 
 
-def encode_authenticated(request_id: int | str | None, subject: str, timestamp: str) -> bytes:
-    """Answer to a good ``auth``."""
-    return _reply("authenticated", request_id, subject=subject, timestamp=timestamp)
+class Authenticated(Struct, tag="authenticated", tag_field="type", kw_only=True, omit_defaults=True):
+    """Answer to a good ``auth``; ``subject`` is whose token it is."""
+
+    id: RequestId | None = None
+    subject: str
+    timestamp: str
+
+
+class Subscribed(Struct, tag="subscribed", tag_field="type", kw_only=True, omit_defaults=True):
+    """One channel's answer to ``subscribe``: live messages follow after ``seq`` of ``epoch``.
+
+    It also comes unasked, with ``recovered`` false, when a channel's continuity is lost. ``heartbeat`` has no
+    sequence, so no ``epoch`` and ``seq``; ``interval_ms`` stands in mode ``latest`` alone.
+    """
+
+    id: RequestId | None = None
+    channel: str
+    epoch: str | None = None
+    seq: int | None = None
+    mode: Mode
+    interval_ms: int | None = None
+    recovered: bool
+
+
+class Unsubscribed(Struct, tag="unsubscribed", tag_field="type", kw_only=True, omit_defaults=True):
+    """Answer to ``unsubscribe``: the channels that are given up."""
+
+    id: RequestId | None = None
+    channels: list[str]
+
+
+class HistoryAnswer(Struct, tag="history", tag_field="type", kw_only=True, omit_defaults=True):
+    """Answer to ``history``: whole published messages, oldest first, and the channel's position."""
+
+    id: RequestId | None = None
+    channel: str
+    epoch: str
+    seq: int
+    messages: list[Raw]
+
+
+class Top(Struct, frozen=True):
+    """A channel's newest position."""
+
+    epoch: str
+    seq: int
+
+
+class Heartbeat(Struct, tag="heartbeat", tag_field="type"):
+    """The top of every channel that a client has, each second, so that a lost tail shows."""
+
+    timestamp: str
+    channels: dict[str, Top]
+
+
+def encode_pong(request_id: RequestId | None, timestamp: str) -> bytes:
+    """See ``Pong``."""
+    return _encode(Pong(id=request_id, timestamp=timestamp))
+
+
+def encode_authenticated(request_id: RequestId | None, subject: str, timestamp: str) -> bytes:
+    """See ``Authenticated``."""
+    return _encode(Authenticated(id=request_id, subject=subject, timestamp=timestamp))
 
 
 def encode_subscribed(
-    request_id: int | str | None,
+    request_id: RequestId | None,
     channel: str,
     position: Position | None,
     mode: Mode,
     interval_ms: int,
     recovered: bool,
 ) -> bytes:
-    """One channel's answer to ``subscribe``; ``heartbeat`` has no sequence, so no ``position``."""
-    fields: dict[str, Any] = {"channel": channel}
-    if position is not None:
-        fields |= {"epoch": position.epoch, "seq": position.seq}
-    fields["mode"] = mode
-    if mode == "latest":
-        fields["interval_ms"] = interval_ms
-    fields["recovered"] = recovered
-    return _reply("subscribed", request_id, **fields)
-
-
-def encode_unsubscribed(request_id: int | str | None, channels: Sequence[str]) -> bytes:
-    """Answer to ``unsubscribe``: the channels that are given up."""
-    return _reply("unsubscribed", request_id, channels=list(channels))
-
-
-def encode_history(
-    request_id: int | str | None, channel: str, position: Position, messages: Sequence[bytes]
-) -> bytes:
-    """Answer to ``history``: whole published messages, oldest first, and the channel's position."""
-    return _reply(
-        "history",
-        request_id,
-        channel=channel,
-        epoch=position.epoch,
-        seq=position.seq,
-        messages=[Raw(message) for message in messages],
+    """See ``Subscribed``."""
+    return _encode(
+        Subscribed(
+            id=request_id,
+            channel=channel,
+            epoch=None if position is None else position.epoch,
+            seq=None if position is None else position.seq,
+            mode=mode,
+            interval_ms=interval_ms if mode == "latest" else None,
+            recovered=recovered,
+        )
     )
 
 
+def encode_unsubscribed(request_id: RequestId | None, channels: Sequence[str]) -> bytes:
+    """See ``Unsubscribed``."""
+    return _encode(Unsubscribed(id=request_id, channels=list(channels)))
+
+
+def encode_history(
+    request_id: RequestId | None, channel: str, position: Position, messages: Sequence[bytes]
+) -> bytes:
+    """See ``HistoryAnswer``."""
+    epoch, seq = position
+    past = [Raw(message) for message in messages]
+    return _encode(HistoryAnswer(id=request_id, channel=channel, epoch=epoch, seq=seq, messages=past))
+
+
 def encode_heartbeat(positions: Mapping[str, Position], timestamp: str) -> bytes:
-    """The top of every channel that the class of clients has, so that a lost tail shows."""
-    tops = {name: {"epoch": top.epoch, "seq": top.seq} for name, top in positions.items()}
-    return _encode({"type": "heartbeat", "timestamp": timestamp, "channels": tops})
-
-
-def _reply(kind: str, request_id: int | str | None, **fields: Any) -> bytes:
-    head: dict[str, Any] = {"type": kind}
-    if request_id is not None:
-        head["id"] = request_id
-    return _encode(head | fields)
+    """See ``Heartbeat``."""
+    tops = {name: Top(position.epoch, position.seq) for name, position in positions.items()}
+    return _encode(Heartbeat(timestamp, tops))
 
 
 # ---------------------------------------------------------------- bodies, to be published
 
 
-class _PriceBody(Struct, tag="btc_price", tag_field="type"):
+class PriceBody(Struct, tag="btc_price", tag_field="type"):
+    """The consolidated price. ``volume`` is that of 24 hours over the venues used; null until known."""
+
     symbol: str
     price: Decimal
     volume: Decimal | None
@@ -303,7 +353,7 @@ def encode_price_body(price: BtcPrice, now_ns: int) -> bytes:
     """The body of a ``btc_price`` message; ``now_ns`` becomes its ``timestamp``."""
     source_ns = price.source_timestamp_ns
     return _encode(
-        _PriceBody(
+        PriceBody(
             symbol=price.symbol,
             price=price.price,
             volume=price.volume,
@@ -325,7 +375,9 @@ def encode_broadcast_body(text: bytes) -> bytes:
     return _encode(body)
 
 
-class _TradeBody(Struct, tag="trades", tag_field="type"):
+class TradeBody(Struct, tag="trades", tag_field="type"):
+    """One execution at one venue; ``side`` is the taker's."""
+
     venue: str
     symbol: str
     trade_id: str
@@ -339,7 +391,7 @@ class _TradeBody(Struct, tag="trades", tag_field="type"):
 def encode_trade_body(trade: Trade) -> bytes:
     """The body of a ``trades`` message."""
     return _encode(
-        _TradeBody(
+        TradeBody(
             venue=trade.venue,
             symbol=trade.symbol,
             trade_id=trade.trade_id,
@@ -352,7 +404,9 @@ def encode_trade_body(trade: Trade) -> bytes:
     )
 
 
-class _QuoteBody(Struct, tag="quotes", tag_field="type"):
+class QuoteBody(Struct, tag="quotes", tag_field="type"):
+    """Best bid and ask at one venue."""
+
     venue: str
     symbol: str
     bid: Decimal
@@ -366,7 +420,7 @@ class _QuoteBody(Struct, tag="quotes", tag_field="type"):
 def encode_quote_body(quote: Quote) -> bytes:
     """The body of a ``quotes`` message."""
     return _encode(
-        _QuoteBody(
+        QuoteBody(
             venue=quote.venue,
             symbol=quote.symbol,
             bid=quote.bid,
@@ -379,7 +433,9 @@ def encode_quote_body(quote: Quote) -> bytes:
     )
 
 
-class _CandleBody(Struct, tag="candles", tag_field="type"):
+class CandleBody(Struct, tag="candles", tag_field="type"):
+    """Trades of one interval (``1s``, ``1m``); ``late`` trades came after it had been final."""
+
     symbol: str
     interval: str
     start: str
@@ -397,7 +453,7 @@ def encode_candle_body(candle: Candle) -> bytes:
     """The body of a ``candles`` message; ``interval`` is ``1s`` or ``1m``."""
     interval = candle.interval_s
     return _encode(
-        _CandleBody(
+        CandleBody(
             symbol=candle.symbol,
             interval=f"{interval // 60}m" if interval % 60 == 0 else f"{interval}s",
             start=format_utc(candle.start_ns),
@@ -413,7 +469,9 @@ def encode_candle_body(candle: Candle) -> bytes:
     )
 
 
-class _StatusBody(Struct, tag="status", tag_field="type", omit_defaults=True):
+class StatusBody(Struct, tag="status", tag_field="type", omit_defaults=True):
+    """How one venue's connection fares."""
+
     venue: str
     state: str
     age_ms: int | None
@@ -428,7 +486,7 @@ class _StatusBody(Struct, tag="status", tag_field="type", omit_defaults=True):
 def encode_status_body(status: SourceStatus, now_ns: int) -> bytes:
     """The body of a ``status`` message."""
     return _encode(
-        _StatusBody(
+        StatusBody(
             venue=status.venue,
             state=status.state,
             age_ms=status.age_ms,
