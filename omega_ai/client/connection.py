@@ -8,10 +8,8 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
-
-import picows
 
 from omega_ai.client.errors import (
     ConnectError,
@@ -26,10 +24,10 @@ from omega_ai.client.retry import parse_retry_after
 from omega_ai.core.client_tls import client_context, explain
 from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import LoopScheduler
-from omega_ai.core.websocket.close import ABNORMAL
-from omega_ai.core.websocket.deflate import OFFER
+from omega_ai.core.websocket.client import ClientProtocol, Opening
+from omega_ai.core.websocket.close import ABNORMAL, UNSUPPORTED_DATA
 from omega_ai.core.websocket.endpoint import Options
-from omega_ai.core.websocket.listener import StrictListener, agreed_deflate
+from omega_ai.core.websocket.handshake import HandshakeError, build_request, new_key
 
 BODY_SHOWN = 200
 """Characters of a refusal's body that are put into the error."""
@@ -73,30 +71,51 @@ class Url:
         # Channels are asked for by message, where the last position can be given with them.
         rest = [(name, value) for name, value in query if name != "channels"]
         query_text = urlencode([*rest, ("channels", "")])
-        self.bare = urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query_text, ""))
+        self.target = urlunsplit(("", "", parts.path or "/", query_text, ""))
+        """Path and query of the request."""
+        default = 443 if self.secure else 80
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        self.authority = name if self.port == default else f"{name}:{self.port}"
+        """The Host header (RFC 6455 section 4.1)."""
 
 
-class Connection(StrictListener):
-    """An open connection. ``on_message`` gets every text message, ``on_life`` is called for every pong and
-    ping.
+class Connection(ClientProtocol):
+    """A connection. ``on_message`` gets every text message, ``on_life`` is called for every pong and ping.
 
-    ``ended`` is the future of ``(code, reason, ours)``: why the connection is over, and whether this side
-    decided so; it is done when the socket is closed.
+    ``opened`` is done when the handshake is, or fails with ``HandshakeError``. ``ended`` is the future of
+    ``(code, reason, ours)``: why the connection is over, and whether this side decided so; it is done when
+    the socket is closed.
     """
 
-    __slots__ = ("_cause", "_drained", "_on_life", "_on_message", "ended")
+    __slots__ = ("_cause", "_drained", "_on_life", "_on_message", "ended", "opened")
 
     def __init__(
-        self, options: Options, on_message: Callable[[bytes], None], on_life: Callable[[], None]
+        self,
+        options: Options,
+        opening: Opening,
+        on_message: Callable[[bytes], None],
+        on_life: Callable[[], None],
     ) -> None:
-        super().__init__(options)
+        super().__init__(options, opening)
+        loop = asyncio.get_running_loop()
         self._on_message = on_message
         self._on_life = on_life
         self._cause: tuple[int, str, bool] | None = None
         self._drained: asyncio.Event | None = None
-        self.ended: asyncio.Future[tuple[int, str, bool]] = asyncio.get_running_loop().create_future()
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[tuple[int, str, bool]] = loop.create_future()
 
     # Events
+
+    def on_open(self) -> None:
+        """The handshake is done."""
+        if not self.opened.done():
+            self.opened.set_result(None)
+
+    def on_refused(self, error: HandshakeError) -> None:
+        """The handshake has failed."""
+        if not self.opened.done():
+            self.opened.set_exception(error)
 
     def on_text(self, data: bytes) -> None:
         """A message of the contract."""
@@ -104,7 +123,7 @@ class Connection(StrictListener):
 
     def on_binary(self, _data: bytes) -> None:
         """The contract knows text only."""
-        self.give_up(1003, "binary message, text was expected")
+        self.give_up(UNSUPPORTED_DATA, "binary message, text was expected")
 
     def on_ping(self, _payload: bytes) -> None:
         """The server is there."""
@@ -127,14 +146,13 @@ class Connection(StrictListener):
         if self._drained is not None:
             self._drained.set()
 
-    def on_disconnected(self) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         """The socket is closed."""
+        super().connection_lost(exc)
         if self._drained is not None:
             self._drained.set()
         if not self.ended.done():
-            self.ended.set_result(
-                self._cause or (ABNORMAL, "the connection was cut without a close frame", False)
-            )
+            self.ended.set_result(self._cause or (ABNORMAL, "cut without a close frame", False))
 
     # Acts
 
@@ -148,7 +166,7 @@ class Connection(StrictListener):
 
     def pause_reading(self, paused: bool) -> None:
         """Stop reading the socket, or go on: TCP then holds the server back."""
-        transport = self.transport.underlying_transport
+        transport = cast(asyncio.Transport, self.transport)
         if not transport.is_closing():
             if paused:
                 transport.pause_reading()
@@ -164,11 +182,12 @@ class Connection(StrictListener):
             await self._drained.wait()
 
 
-def client_options(message_limit: int, close_timeout: float) -> Options:
+def client_options(message_limit: int, open_timeout: float, close_timeout: float) -> Options:
     """What all connections of one feed have in common. Within a running event loop."""
     return Options(
         scheduler=LoopScheduler(asyncio.get_running_loop()),
         message_limit=message_limit,
+        handshake_timeout=2 * open_timeout,  # never first: ``open_connection`` has one time for everything
         close_timeout=close_timeout,
         mask_key=lambda: os.urandom(4),  # unpredictable, RFC 6455 section 5.3
     )
@@ -188,47 +207,39 @@ async def open_connection(
 ) -> Connection:
     """Connect over TCP, TLS if the URL says so, and WebSocket, all within ``open_timeout`` seconds.
 
+    Redirects are not followed: a token must not go on to where somebody else points.
+
     Raises:
         ConnectError: as one of its kinds, see ``errors``.
     """
-    attempt = _Attempt(url, clock)
-    extra = {"Sec-WebSocket-Protocol": SUBPROTOCOL, **(headers or {})}
-    if compression:
-        extra["Sec-WebSocket-Extensions"] = OFFER
+    opening = Opening(
+        host=url.authority,
+        target=url.target,
+        key=new_key(os.urandom(16)),
+        subprotocols=(SUBPROTOCOL,),
+        compression=compression,
+        headers=tuple((headers or {}).items()),
+    )
+    try:
+        build_request(url.authority, url.target, opening.key, headers=opening.headers)
+    except ValueError as error:
+        raise HandshakeFailed(url.text, f"the request cannot be made: {error}") from None
     if url.secure and tls is None:
         tls = client_context(host=url.host)
-
-    def listener(_request: picows.WSUpgradeRequest, response: picows.WSUpgradeResponse) -> Connection:
-        connection = Connection(options, on_message, on_life)
-        connection._deflate = _check_answer(response, compression)
-        return connection
-
+    attempt = _Attempt(url, clock)
+    connection = Connection(options, opening, on_message, on_life)
     timer = asyncio.timeout(open_timeout)
     try:
         async with timer:
-            _transport, connection = await picows.ws_connect(
-                listener,
-                url.bare,
-                ssl_context=tls,
-                websocket_handshake_timeout=None,  # ours covers the whole
-                enable_auto_pong=False,
-                max_frame_size=options.message_limit,
-                extra_headers=extra,
-                max_redirects=0,  # a token must not be sent on to where somebody else points
-                read_buffer_init_size=16 * 1024,
-                socket_factory=attempt.connect,
-            )
+            await attempt.connect(connection, tls)
     except BaseException as error:
-        attempt.abandon()
+        await attempt.abandon(connection)
         if timer.expired():
             raise ConnectTimeout(url.text, f"{attempt.stage} within {open_timeout:g} s") from None
         translated = attempt.translate(error)
         if translated is None:
             raise
         raise translated from error
-    if connection is None:  # this is how picows tells that the connection went during the handshake
-        raise HandshakeFailed(url.text, "the connection was closed in the middle of the WebSocket handshake")
-    assert isinstance(connection, Connection)  # noqa: S101 - what ``listener`` made
     return connection
 
 
@@ -241,8 +252,24 @@ class _Attempt:
         self._socket: socket.socket | None = None
         self.stage = f"no TCP connection to {url.host} port {url.port}"
 
-    async def connect(self, _parsed: picows.WSParsedURL) -> socket.socket:
-        """A connected socket, whichever of the host's addresses answers first in their order."""
+    async def connect(self, connection: Connection, tls: ssl.SSLContext | None) -> None:
+        """TCP, TLS, WebSocket."""
+        self._socket = await self._connect_tcp()
+        self.stage = "connected, but the TLS handshake was not answered"
+        if tls is None:
+            await self._hand_over(connection, self._socket)
+        else:
+            await self._hand_over(connection, self._socket, ssl=tls, server_hostname=self._url.host)
+        self.stage = "connected, but the WebSocket handshake was not answered"
+        await asyncio.shield(connection.opened)
+
+    async def _hand_over(self, connection: Connection, sock: socket.socket, **tls: object) -> None:
+        loop = asyncio.get_running_loop()
+        # The engine does not import asyncio, so its protocols do not derive from asyncio's.
+        await loop.create_connection(lambda: connection, sock=sock, **tls)  # type: ignore[call-overload]
+
+    async def _connect_tcp(self) -> socket.socket:
+        """A connected socket, to whichever of the host's addresses answers first in their order."""
         loop = asyncio.get_running_loop()
         infos = await loop.getaddrinfo(self._url.host, self._url.port, type=socket.SOCK_STREAM)
         errors: list[OSError] = []
@@ -251,8 +278,7 @@ class _Attempt:
             try:
                 sock.setblocking(False)
                 # An address that swallows packets must not use up the time of the next one.
-                bound = None if len(infos) == 1 else 3.0
-                async with asyncio.timeout(bound):
+                async with asyncio.timeout(None if len(infos) == 1 else 3.0):
                     await loop.sock_connect(sock, address)
             except OSError as error:  # TimeoutError too
                 sock.close()
@@ -261,24 +287,25 @@ class _Attempt:
                 sock.close()
                 raise
             else:
-                self._socket = sock
-                tls = "TLS or WebSocket" if self._url.secure else "WebSocket"
-                self.stage = f"connected, but the {tls} handshake was not answered"
                 return sock
         raise errors[0] if errors else OSError(f"{self._url.host} has no address")
 
-    def abandon(self) -> None:
-        """The transport, if there is one, owns the socket: shutting it down makes it close by itself."""
-        if self._socket is not None:
+    async def abandon(self, connection: Connection) -> None:
+        """Let go of the socket, and see it closed."""
+        if connection.opened.done():
+            connection.opened.exception()  # looked at, so that the event loop does not complain
+        if hasattr(connection, "transport"):
+            connection.abort()
+            await asyncio.shield(connection.ended)
+        elif self._socket is not None:
+            # Handed over, but TLS has not come about: whoever owns it now closes it when it is shut down.
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def translate(self, error: BaseException) -> ConnectError | None:
-        """picows', ssl's and the system's errors in our words; None for what is none of theirs."""
+        """The engine's, ssl's and the system's errors in our words; None for what is none of theirs."""
         url = self._url.text
-        if isinstance(error, ConnectError):
-            return error
-        if isinstance(error, picows.WSHandshakeError):
+        if isinstance(error, HandshakeError):
             return self._refused(error)
         if isinstance(error, ssl.SSLError):
             return TlsError(url, explain(error, self._url.host))
@@ -289,36 +316,15 @@ class _Attempt:
                 url, f"connection refused: nothing listens on {self._url.host} port {self._url.port}"
             )
         if isinstance(error, ConnectionError) and self._socket is not None:
-            return HandshakeFailed(url, f"the connection was cut in the middle of the handshake ({error})")
+            return HandshakeFailed(url, f"the connection was cut during the handshake ({error})")
         if isinstance(error, OSError):
             return ServerUnavailable(url, error.strerror or str(error) or type(error).__name__)
         return None
 
-    def _refused(self, error: picows.WSHandshakeError) -> ConnectError:
+    def _refused(self, error: HandshakeError) -> ConnectError:
         url, response = self._url.text, error.response
         if response is None or response.status == 101:
-            return HandshakeFailed(url, f"what answers there does not speak WebSocket: {error}")
-        raw: Any = error.raw_body or response.body or b""
-        body = bytes(raw).decode("utf-8", "replace").strip()[:BODY_SHOWN]
-        wait = parse_retry_after(response.headers.get("Retry-After"), self._clock.time_ns())
-        return HandshakeRejected(url, int(response.status), body, wait)
-
-
-def _check_answer(response: picows.WSUpgradeResponse, compression: bool) -> Any:
-    """What RFC 6455 section 4.1 asks of a client and picows leaves to us."""
-    protocol = response.headers.get("Sec-WebSocket-Protocol")
-    if protocol not in (None, SUBPROTOCOL):
-        raise picows.WSHandshakeError(
-            f"the server chose a subprotocol that was not offered: {protocol[:40]!r}"
-        )
-    extensions = response.headers.get("Sec-WebSocket-Extensions")
-    if extensions is None:
-        return None
-    if not compression:
-        raise picows.WSHandshakeError(
-            f"the server chose an extension that was not offered: {extensions[:40]!r}"
-        )
-    try:
-        return agreed_deflate(response)
-    except ValueError as error:
-        raise picows.WSHandshakeError(f"Sec-WebSocket-Extensions: {error}") from None
+            return HandshakeFailed(url, error.reason)
+        body = error.body.decode("utf-8", "replace").strip()[:BODY_SHOWN]
+        wait = parse_retry_after(response.header("retry-after"), self._clock.time_ns())
+        return HandshakeRejected(url, response.status, body, wait)

@@ -115,11 +115,12 @@ class Feed:
     async def send(self, message: Mapping[str, Any], *, timeout: float | None = None) -> None:
         """Send a message; waits for a connection, and for the kernel to take it.
 
-        An error that the server answers comes as an ``ErrorMessage`` among the messages.
+        An error that the server answers comes as an ``ErrorMessage`` among the messages. JSON has no NaN and
+        no infinities: as floats they become null.
 
         Raises:
-            RequestTimeout: no connection, or a full one, for ``timeout`` seconds (default
-                ``request_timeout``). ValueError: a value that JSON cannot hold, such as NaN.
+            RequestTimeout: no connection, or a full one, for ``timeout`` seconds (``request_timeout``).
+            TypeError, ValueError: a value that JSON cannot hold.
         """
         await self._link.transmit([wire.encode(message)], timeout)
 
@@ -197,14 +198,18 @@ class Feed:
         """Publish a price to all; returns when the server has accepted it. ``timestamp`` defaults to now.
 
         Raises:
+            ValueError: ``price`` or ``volume`` is no finite number.
             RequestFailed: not allowed (``forbidden``), or a value out of bounds.
             RequestTimeout, ConnectionLost: no answer; whether it was published is unknown.
         """
+        numbers = {"price": Decimal(price), "volume": Decimal(volume)}
+        for name, number in numbers.items():
+            if not number.is_finite():
+                raise ValueError(f"{name} must be a finite number, not {number}")
         message = {
             "type": "btc_price",
             "symbol": symbol,
-            "price": Decimal(price),
-            "volume": Decimal(volume),
+            **numbers,
             "timestamp": timestamp or format_utc(self._clock.time_ns()),
         }
         await self._publish(message, timeout)

@@ -71,7 +71,8 @@ class Link:
         self._paused = False
         self._waiters: dict[RequestId, asyncio.Future[Message]] = {}
         self._joining: dict[asyncio.Future[None], frozenset[str]] = {}
-        self._started = False
+        self._started = False  # subscriptions have been confirmed once
+        self._confirmed = False  # and on the present connection
         self._runner: asyncio.Task[None] | None = None
 
     # Life
@@ -120,8 +121,8 @@ class Link:
 
     async def _stay_connected(self) -> None:
         """Connect, again and again; ends by raising what the user is to be told."""
-        options = client_options(self.settings.max_message_size, self.settings.close_timeout)
-        clock = self.settings.clock
+        settings, clock = self.settings, self.settings.clock
+        options = client_options(settings.max_message_size, settings.open_timeout, settings.close_timeout)
         give_up_start = clock.monotonic() + self.settings.start_timeout
         attempt = 0
         while True:
@@ -142,7 +143,7 @@ class Link:
                 permanent = not (ours or may_reconnect(code))
                 if self.conversation.data_seen:
                     self._backoff.reset()
-                if self.conversation.data_seen or self._started:
+                if self._confirmed:
                     attempt = 0
             if self.failure is not None:
                 raise self.failure
@@ -185,7 +186,7 @@ class Link:
     async def _talk(self, connection: Connection) -> tuple[int, str, bool]:
         """One connection, from its opening to its end."""
         self.connection = connection
-        self._paused = False
+        self._paused = self._confirmed = False
         try:
             self.conversation.connected()
             self._up.set()
@@ -355,7 +356,7 @@ class Link:
 
     def settled(self) -> None:
         """See ``Port``."""
-        self._started = True
+        self._started = self._confirmed = True
         for future in self._joining:
             if not future.done():
                 future.set_result(None)
