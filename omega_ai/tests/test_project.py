@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -240,3 +241,24 @@ def test_reference_of_commands_is_made_from_the_commands() -> None:
     """Options, defaults and their explanations in the reference are those of the code."""
     made = subprocess.run([sys.executable, "scripts/commands_reference.py", "--check"], cwd=ROOT, check=False)
     assert made.returncode == 0, "docs/commands.md is out of date: make docs"
+
+
+def test_wheel_holds_the_package_whole_and_nothing_else(tmp_path: Path) -> None:
+    """Code, types and the page's files; neither tests nor what lies around in a checkout."""
+    pytest.importorskip("hatchling", reason="the build backend comes with make test, not with pip install")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    expected = {
+        str(path.relative_to(ROOT))
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and PACKAGE / "tests" not in path.parents
+    }
+    assert names == expected
+    assert "omega_ai/py.typed" in names
