@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from omega_ai.core.timestamps import format_utc
 from omega_ai.data_feed.broker.base import BrokerError, Position
 from omega_ai.data_feed.http.guard import error_response, json_response
 from omega_ai.data_feed.http.view import FeedView
+from omega_ai.data_feed.observability.alerts import Alert
 from omega_ai.data_feed.observability.histogram import HistogramReading
 from omega_ai.data_feed.observability.snapshot import Snapshot
 from omega_ai.data_feed.websocket.errors import ErrorCode, MessageError
@@ -32,8 +33,9 @@ _SINCE = re.compile(r"(?P<epoch>[A-Za-z0-9_-]{1,64}):(?P<seq>[0-9]{1,16})")
 class Api:
     """The handlers over one ``FeedView``."""
 
-    def __init__(self, view: FeedView) -> None:
+    def __init__(self, view: FeedView, alerts: Callable[[], Sequence[Alert]]) -> None:
         self._view = view
+        self._alerts = alerts
 
     def routes(self) -> list[web.RouteDef]:
         """Path -> handler; GET and HEAD."""
@@ -112,6 +114,7 @@ class Api:
             status_fields(self._view.snapshot())
             | {
                 "checks": [check._asdict() for check in self._view.readiness()],
+                "alerts": list(self._alerts()),
                 "websocket": public_urls(self._view.websocket_urls(), url.host or "localhost"),
             }
         )
@@ -212,7 +215,7 @@ def quantiles_ms(reading: HistogramReading) -> dict[str, Any]:
     }
 
 
-def public_urls(urls: Any, host: str) -> list[str]:
+def public_urls(urls: Sequence[str], host: str) -> list[str]:
     """WebSocket addresses as the asker can reach them (see ``FeedView.websocket_urls``)."""
     shown = f"[{host}]" if ":" in host else host
     return [_LOCAL.sub(lambda match: match["scheme"] + shown, url) for url in urls]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import prometheus_client.exposition
@@ -12,10 +12,13 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 
 from omega_ai.data_feed.http.api import Api
-from omega_ai.data_feed.http.guard import AllowedHosts, guard
+from omega_ai.data_feed.http.guard import guard
 from omega_ai.data_feed.http.page import Page
 from omega_ai.data_feed.http.view import FeedView
+from omega_ai.data_feed.observability.alerts import Alert
 from omega_ai.data_feed.observability.metrics import make_registry
+from omega_ai.data_feed.settings import is_loopback
+from omega_ai.data_feed.websocket.origins import HostPolicy
 
 MAX_CONNECTIONS = 256
 """At once. People, scrapers and health checks; prices go over WebSocket."""
@@ -33,19 +36,23 @@ def make_app(
     host: str = "127.0.0.1",
     hostnames: Iterable[str] = (),
     registry: CollectorRegistry | None = None,
+    alerts: Callable[[], Sequence[Alert]] = list,
 ) -> web.Application:
     """The application over ``view``.
 
     ``host`` is where it will be bound and, with ``hostnames``, decides to which names it answers (see
-    ``guard.AllowedHosts``). ``registry`` is what ``/metrics`` shows; without it, one is made over
-    ``view.snapshot``.
+    ``guard``). ``registry`` is what ``/metrics`` shows; without it, one is made over ``view.snapshot``.
+    ``alerts`` gives those that are on now, for the page.
+
+    Raises:
+        ValueError: one of ``hostnames`` is not a host.
     """
     # The guard's clock stamps error answers, also when the view itself is what failed.
     app = web.Application(
-        middlewares=[guard(AllowedHosts(host, hostnames), time.time_ns)],
+        middlewares=[guard(HostPolicy(hostnames, loopback_only=is_loopback(host)), time.time_ns)],
         client_max_size=1024,  # no end point takes a body
     )
-    app.add_routes(Api(view).routes())
+    app.add_routes(Api(view, alerts).routes())
     app.add_routes(Page(view).routes())
     app.router.add_get("/metrics", _Metrics(registry or make_registry(view.snapshot)).handle)
     return app

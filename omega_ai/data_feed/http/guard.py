@@ -7,8 +7,7 @@ this machine and to those that were configured.
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +18,7 @@ from aiohttp.typedefs import Middleware
 
 from omega_ai.core.identifiers import new_connection_id
 from omega_ai.core.timestamps import format_utc
-from omega_ai.data_feed.settings import is_loopback
+from omega_ai.data_feed.websocket.origins import HostPolicy, parse_host
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -63,68 +62,15 @@ def error_response(
     return json_response(fields, status=status, headers=headers)
 
 
-def host_of(header: str) -> str | None:
-    """The name or address in a ``Host`` header, lower case, without port and brackets; None if malformed.
-
-    RFC 9112 section 3.2 and RFC 3986 section 3.2.2.
-    """
-    text = header.strip().lower()
-    if text.startswith("["):
-        address, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not _is_port(rest)):
-            return None
-        return address or None
-    name, colon, port = text.partition(":")
-    if colon and not _is_port(":" + port):
-        return None
-    name = name.rstrip(".")
-    if not name or any(not (c.isascii() and (c.isalnum() or c in "-._")) for c in name):
-        return None
-    return name
-
-
-def _is_port(text: str) -> bool:
-    return text.startswith(":") and text[1:].isdecimal() and len(text) <= 6
-
-
-class AllowedHosts:
-    """The names to which a server bound to ``bound`` answers.
-
-    Bound to loopback: this machine's loopback names and addresses, and ``hostnames``. Bound wider: any name
-    when no ``hostnames`` are configured, otherwise those, loopback, and plain addresses (rebinding needs a
-    name; health checkers use addresses).
-    """
-
-    def __init__(self, bound: str, hostnames: Iterable[str] = ()) -> None:
-        self.loopback = is_loopback(bound)
-        self.names = frozenset(name.lower().rstrip(".") for name in hostnames)
-
-    def accepts(self, host: str) -> bool:
-        """Whether a request for ``host`` (from ``host_of``) is to be answered."""
-        if host in self.names or is_loopback(host) or host.endswith(".localhost"):
-            return True
-        if self.loopback:
-            return False
-        return not self.names or _is_address(host)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def guard(allowed: AllowedHosts, now_ns: Callable[[], int]) -> Middleware:
+def guard(allowed: HostPolicy, now_ns: Callable[[], int]) -> Middleware:
     """The middleware: checks ``Host``, adds headers, turns every failure into a JSON error."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         header = request.headers.get(hdrs.HOST)
-        host = None if header is None else host_of(header)
+        host = None if header is None else parse_host(header)
         # Health checkers of old speak HTTP/1.0 without Host; a browser never does.
-        if header is not None and (host is None or not allowed.accepts(host)):
+        if header is not None and (host is None or not allowed.allows(host)):
             response: web.StreamResponse = error_response(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "unknown_host",

@@ -17,6 +17,7 @@ from omega_ai.data_feed.broker.base import History, Position, Publication, messa
 from omega_ai.data_feed.http.app import Runner, make_app, start_http
 from omega_ai.data_feed.http.view import Check, LatestPrice
 from omega_ai.data_feed.market import PriceState, SourceStatus
+from omega_ai.data_feed.observability.alerts import Alert
 from omega_ai.data_feed.observability.snapshot import Snapshot
 
 SOURCES: dict[str, dict[str, Any]] = {
@@ -37,6 +38,7 @@ class FakeFeed:
         self.clients: dict[ServerConnection, set[str]] = {}
         self.checks: list[Check] = [Check("broker", True, "the broker answers")]
         self.statuses: list[SourceStatus] = []
+        self.alerts: list[Alert] = []
         self.beating = True
         self.resumed: list[Any] = []
         self._beat = beat
@@ -52,7 +54,7 @@ class FakeFeed:
     async def start(self) -> None:
         await self.listen()
         self._beater = asyncio.create_task(self._keep_beating())
-        self._runner = await start_http(make_app(self), "127.0.0.1", 0)
+        self._runner = await start_http(make_app(self, alerts=lambda: self.alerts), "127.0.0.1", 0)
 
     async def listen(self) -> None:
         """Listen for WebSockets: on the same port again after ``hang_up``."""
@@ -121,6 +123,11 @@ class FakeFeed:
             await self._changed.wait_for(
                 lambda: sum(1 for channels in self.clients.values() if channels) == count
             )
+
+    async def until_resumed(self) -> None:
+        """Wait until somebody has asked for what came since a position."""
+        async with asyncio.timeout(20), self._changed:
+            await self._changed.wait_for(lambda: self.resumed)
 
     # ---------------------------------------------------------------- the wire contract
 

@@ -12,6 +12,7 @@ import pytest
 from omega_ai.core.timestamps import format_utc
 from omega_ai.data_feed.http.view import Check
 from omega_ai.data_feed.market import SourceStatus
+from omega_ai.data_feed.observability.alerts import Alert
 from omega_ai.tests.browser.conftest import OpenPage, keep_picture
 from omega_ai.tests.browser.fake_feed import FakeFeed
 
@@ -108,10 +109,11 @@ async def test_silence_is_noticed_without_a_close(feed: FakeFeed, open_page: Ope
     page = await open_page()
     await live(page, feed, 61800.0)
     feed.beating = False
-    await see(page, "#banner", "nothing heard for 4000 ms")
+    await feed.until_resumed()  # over a new connection; the old one still stands
     feed.beating = True
-    await feed.until_clients(1)
+    assert feed.resumed[0] == ("btc_price", {"epoch": feed.epoch, "seq": 1})
     feed.price(61801.0)
+    await see(page, "#price", "61,801.00")
     await verdict(page, "live")
 
 
@@ -182,6 +184,15 @@ async def test_without_any_price_the_page_says_why(feed: FakeFeed, open_page: Op
     await see(page, "#banner", "no venue can be reached; is the network up?")
     await see(page, "#checks", "source: no venue can be reached")
     assert await page.locator("#price").inner_text() == "\N{EN DASH}"
+
+
+async def test_alerts_are_listed(feed: FakeFeed, open_page: OpenPage) -> None:
+    """Those that are on now; gone when they are over."""
+    feed.alerts = [Alert("OmegaBrokerDown", "critical", "", "the broker is away, 7 publications wait", 0)]
+    page = await open_page()
+    await see(page, "#checks", "the broker is away, 7 publications wait (critical)")
+    feed.alerts = []
+    await page.locator("#attention").wait_for(state="hidden")
 
 
 async def test_hours_back_come_from_the_history(feed: FakeFeed, open_page: OpenPage) -> None:

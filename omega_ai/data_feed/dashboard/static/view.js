@@ -183,9 +183,14 @@ export class View {
     $("continuity").append(" ", make("small", {}, `${model.resumes} resumed`));
     put($("uptime"), status ? durationText(status.uptime_seconds * 1000) : "–");
     put($("version"), status ? `OMEGA ${status.version}` : "");
-    const failing = (status?.checks ?? []).filter((check) => !check.ok);
-    $("attention").hidden = !failing.length;
-    const texts = failing.map((check) => `${check.name}: ${check.detail}`);
+    this.#renderAttention(status);
+  }
+
+  #renderAttention(status) {
+    const checks = (status?.checks ?? []).filter((check) => !check.ok).map((check) => `${check.name}: ${check.detail}`);
+    const alerts = (status?.alerts ?? []).map((alert) => `${alert.summary} (${alert.severity})`);
+    const texts = [...checks, ...alerts];
+    $("attention").hidden = !texts.length;
     if ($("checks").dataset.text !== texts.join("\n")) {
       $("checks").dataset.text = texts.join("\n");
       $("checks").replaceChildren(...texts.map((text) => make("li", {}, text)));

@@ -208,6 +208,7 @@ async def test_status_tells_what_the_page_shows(http: Http, view: FakeView) -> N
     assert body["sources"][0]["venue"] == "kraken"
     assert body["sources"][0]["detail"] == "no heartbeat for 9 s"
     assert body["delivery_ms"]["publish_to_write"] == {"count": 100, "p50": 0.1, "p99": 0.1}
+    assert body["alerts"] == []
     assert body["websocket"] == ["ws://127.0.0.1:8765", "wss://127.0.0.1:8766"]
 
 
