@@ -105,18 +105,40 @@ def url_of(venue: Venue, configured: Mapping[str, str], environment: Mapping[str
     Raises:
         BadVenueUrl: the chosen one is not a ``ws://`` or ``wss://`` URL with a host.
     """
-    variable = f"WSS_URL_{venue.name.upper()}"
+    chosen = _chosen(venue, "WSS_URL", ("ws", "wss"), configured, environment)
+    return venue.url if chosen is None else chosen
+
+
+def rest_url_of(venue: Venue, configured: Mapping[str, str], environment: Mapping[str, str]) -> str | None:
+    """Where its REST interface is, if elsewhere: ``configured[name]``, else ``REST_URL_<NAME>``, else None.
+
+    Raises:
+        BadVenueUrl: the chosen one is not an ``http://`` or ``https://`` URL with a host.
+    """
+    return _chosen(venue, "REST_URL", ("http", "https"), configured, environment)
+
+
+def _chosen(
+    venue: Venue,
+    prefix: str,
+    schemes: tuple[str, str],
+    configured: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> str | None:
+    variable = f"{prefix}_{venue.name.upper()}"
     if chosen := configured.get(venue.name):
         origin = f"the URL configured for venue {venue.name}"
     elif chosen := environment.get(variable):
         origin = variable
     else:
-        return venue.url
+        return None
     try:
         parts = urlsplit(chosen)
-        usable = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise BadVenueUrl(f"{origin} must be ws://host[:port][/path] or wss://…, not {chosen!r}")
+        raise BadVenueUrl(
+            f"{origin} must be {schemes[0]}://host[:port][/path] or {schemes[1]}://..., not {chosen!r}"
+        )
     return chosen

@@ -179,7 +179,7 @@ VENUE = Venue(
     url="wss://ws.bitstamp.net",
     parse=parse,
     channels=(
-        Channel("live_trades_btcusd", "BTC-USD", ("trades",), "live_trades_btcusd", None),
+        Channel("live_trades_btcusd", "BTC-USD", ("trades",), "live_trades_btcusd", 300.0),
         Channel("order_book_btcusd", "BTC-USD", ("quotes",), "order_book_btcusd", 15.0),
         Channel("order_book_usdtusd", "USDT-USD", ("quotes",), "order_book_usdtusd", None),
     ),
