@@ -22,7 +22,7 @@ from omega_ai import __version__
 from omega_ai.cli.port_owner import owner_of
 from omega_ai.client import ClientError, Echo, Price, ServerUnavailable, TlsError, connect
 from omega_ai.core.certificates import CertificateError, CertificateInfo
-from omega_ai.core.client_tls import development_directory, is_loopback
+from omega_ai.core.client_tls import client_context, development_directory, is_loopback
 from omega_ai.data_feed.broker.base import BrokerUnreachable
 from omega_ai.data_feed.broker.redis_address import InvalidAddress, parse_address
 from omega_ai.data_feed.broker.redis_connection import open_connection
@@ -176,7 +176,7 @@ async def websocket(name: str, url: str, asked: Asked) -> list[Finding]:
         async with connect(
             url,
             channels=["btc_price"],
-            tls=asked.ca,
+            tls=None if asked.ca is None else client_context(asked.ca),
             token=asked.token,
             reconnect=False,
             open_timeout=TIMEOUT,

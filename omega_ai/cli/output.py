@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,3 @@ def write_json(target: str, data: Any) -> None:
         Path(target).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--json {target} cannot be written: {error.strerror}.") from None
-
-
-def write_line(data: Any) -> None:
-    """Write ``data`` to standard output as one line of JSON, at once."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
-    sys.stdout.flush()

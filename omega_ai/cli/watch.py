@@ -19,6 +19,7 @@ from omega_ai.cli.running import run
 from omega_ai.cli.terminal import console, say
 from omega_ai.client import ClientError, ConnectError, Event, Price, ServerUnavailable, connect
 from omega_ai.core.certificates import CertificateError
+from omega_ai.core.client_tls import client_context
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,8 +80,9 @@ def watch(
 async def _watch(
     view: PriceView, show: Show, *, count: int | None, ca: Path | None, token: str | None
 ) -> None:
+    tls = None if ca is None else client_context(ca)
     async with connect(
-        view.url, channels=["btc_price", "heartbeat"], events=True, tls=ca, token=token
+        view.url, channels=["btc_price", "heartbeat"], events=True, tls=tls, token=token
     ) as feed:
         async for item in feed:
             show(item, view.take(item, now=time.monotonic(), utc_ns=time.time_ns()))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import pty
 import signal
 import socket
 import ssl
@@ -172,6 +174,31 @@ def test_watch_as_json(feed: FeedProcess) -> None:
     assert done.returncode == 0
     assert kinds[0] == "connected"
     assert kinds[-1] == "btc_price"
+
+
+def test_watch_on_a_terminal_draws_in_place(feed: FeedProcess) -> None:
+    """Price, state and sources; the cursor moves up instead of lines being added, and is shown at the end."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "omega_ai", "watch", feed.at.ws, "--count", "20"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"},
+    )
+    os.close(slave)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the process has ended, and with it the terminal's other side
+        while part := os.read(master, 65_536):
+            shown += part
+    os.close(master)
+    assert process.wait(timeout=10) == 0
+    text = shown.decode()
+    assert "BTC-USD" in text
+    assert "SIMULATED" in text
+    assert "sim-1" in text
+    assert "\x1b[1A" in text, "drawn over what was drawn before"
+    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l"), "the cursor is shown again"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -155,6 +155,14 @@ async def test_a_stranger_on_the_port_is_named(stranger: int) -> None:
     assert "the port is held by" in found.detail
 
 
+async def test_an_authority_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
+    """With its path, before anything is connected to."""
+    missing = tmp_path / "ca.pem"
+    (found,) = await diagnosis.websocket("wss", "wss://localhost:1", asked(ca=missing))
+    assert found.state is State.FAILURE
+    assert f"{missing} does not exist" in found.detail
+
+
 async def test_a_running_feed_is_found_well() -> None:
     """Round trip, price and readiness."""
     with FeedThread(quiet_settings(source="simulated", http_port=0)) as feed:

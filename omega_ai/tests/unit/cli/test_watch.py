@@ -11,9 +11,11 @@ import pytest
 from rich.console import Console
 
 from omega_ai.cli import watch
+from omega_ai.cli.app import main
 from omega_ai.cli.price_view import PriceView
 from omega_ai.client import Connected, Gap
 from omega_ai.client.messages import Source
+from omega_ai.tests.feed_server import FeedThread, quiet_settings
 from omega_ai.tests.unit.cli.test_price_view import PUBLISHED_NS, URL, connected, price
 
 
@@ -84,3 +86,39 @@ def test_json_is_one_object_a_line_with_all_digits(capsys: pytest.CaptureFixture
     assert json.loads(first)["type"] == "btc_price"
     assert json.loads(first)["timestamp"] == "2026-11-23T07:45:01.123456Z"
     assert json.loads(second) == {"type": "connected", "url": URL, "attempt": 1, "first": True}
+
+
+def test_prices_go_to_standard_output_and_the_rest_to_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As a pipe wants it; exit code 0 once there were as many prices as asked for."""
+    with FeedThread(quiet_settings(source="simulated")) as feed:
+        assert main(["watch", feed.at.ws, "--count", "2"]) == 0
+        shown = capsys.readouterr()
+        assert [line.split()[-3] for line in shown.out.splitlines()] == ["simulated", "simulated"]
+        assert f"connected to {feed.at.ws}" in shown.err
+        assert main(["watch", feed.at.ws, "--count", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["type"] == "btc_price"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ws://localhost:1", "nothing listens on localhost port 1"),
+        ("wss://localhost:1", "nothing listens on localhost port 1"),
+        ("localhost:8765", "must begin with ws:// or wss://"),
+        ("ws://", "names no host"),
+    ],
+)
+def test_what_cannot_be_watched_is_told(url: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 3 at once; a first attempt that fails is not repeated."""
+    assert main(["watch", url]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+
+
+def test_authority_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its path."""
+    assert main(["watch", "wss://localhost:1", "--ca", "/does/not/exist"]) == 3
+    assert "/does/not/exist does not exist" in capsys.readouterr().err
