@@ -16,6 +16,7 @@ from msgspec import structs
 
 from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import LoopScheduler
+from omega_ai.core.websocket.ring import open_ring
 from omega_ai.data_feed.access import Certificate, Context, Gate, certificate, token_keys, utc
 from omega_ai.data_feed.broker import open_broker
 from omega_ai.data_feed.broker.base import Broker
@@ -171,7 +172,10 @@ class Feed:
         reader = HistoryReader(broker)
         self._stack.push_async_callback(reader.close)
         loop = asyncio.get_running_loop()
-        hub = Hub(self.clock, LoopScheduler(loop), reader.look_back)
+        ring = open_ring()
+        if ring is not None:
+            self._stack.callback(ring.close)
+        hub = Hub(self.clock, LoopScheduler(loop), reader.look_back, ring=ring)
         hub.start(await broker.subscribe(PUBLISHED_CHANNELS, hub.deliver))
         for channel in PUBLISHED_CHANNELS:
             hub.prime(await broker.history(channel, limit=TAIL_MESSAGES))

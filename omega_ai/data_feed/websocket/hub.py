@@ -20,6 +20,8 @@ from omega_ai.core.scheduler import Scheduler
 from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.deflate import compress_once
 from omega_ai.core.websocket.frames import TEXT, build_frame, text_frame
+from omega_ai.core.websocket.lane import Lane
+from omega_ai.core.websocket.ring import Ring
 from omega_ai.data_feed.broker.base import History, Position, Publication
 from omega_ai.data_feed.observability.histogram import LatencyHistogram
 from omega_ai.data_feed.websocket.messages import PUBLISHED_CHANNELS, encode_heartbeat, encode_subscribed
@@ -70,6 +72,8 @@ class Audience:
         "_due",
         "_held",
         "_hub",
+        "_lane",
+        "_loose",
         "_members",
         "_order",
         "_pending",
@@ -89,7 +93,9 @@ class Audience:
         self.modes = {s.channel: s.mode for s in subscriptions}
         self.intervals = {s.channel: s.interval_ms / 1000 for s in subscriptions}
         self.dirty = False
-        self._members: dict[Session, None] = {}
+        self._members = 0
+        self._lane: Lane[Session] = Lane(hub.ring)
+        self._loose: dict[Session, None] = {}  # without a connection of their own
         self._order: tuple[Session, ...] | None = ()
         self._pending: list[Frame] = []  # mode all, in order
         self._conflated: dict[str, Frame] = {}  # mode latest: the newest of this turn
@@ -97,17 +103,25 @@ class Audience:
         self._due: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return len(self._members)
+        return self._members
 
     def add(self, session: Session) -> None:
         """A member gets everything offered from now on."""
-        self._members[session] = None
-        self._order = None
+        self._members += 1
+        if session.connection is not None:
+            self._lane.add(session.connection, session)
+        else:
+            self._loose[session] = None
+            self._order = None
 
     def remove(self, session: Session) -> None:
         """A member gets nothing any more."""
-        del self._members[session]
-        self._order = None
+        self._members -= 1
+        if session.connection is not None:
+            self._lane.remove(session.connection)
+        else:
+            del self._loose[session]
+            self._order = None
 
     def offer(self, frame: Frame) -> None:
         """A message for all members; leaves with the others of this turn."""
@@ -116,7 +130,7 @@ class Audience:
             self._pending.append(frame)
         elif self.intervals[channel] == 0.0 or self._is_due(frame):
             if channel in self._conflated:
-                self._hub.stats.conflated += len(self._members)
+                self._hub.stats.conflated += self._members
             self._conflated[channel] = frame
         else:
             return
@@ -130,7 +144,7 @@ class Audience:
         now = self._hub.clock.monotonic()
         if channel in self._held:
             self._held[channel] = frame
-            self._hub.stats.conflated += len(self._members)
+            self._hub.stats.conflated += self._members
             return False
         due = self._due.get(channel, 0.0)
         if now >= due:
@@ -162,19 +176,22 @@ class Audience:
         else:
             pieces = [frame.plain for frame in together]
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        members = self._order
-        if members is None:
-            members = self._order = tuple(self._members)
-        for member in members:
+        members = self._members
+        loose = self._order
+        if loose is None:
+            loose = self._order = tuple(self._loose)
+        # The lane sends to all that read along, in one system call where there is io_uring; it gives back
+        # those that have to be served one by one.
+        for member in (*self._lane.send(data), *loose):
             outbox = member.outbox
             if not outbox.blocked:
                 outbox.send(data)
             else:
                 self._queue(member, together, pieces)
         stats = self._hub.stats
-        stats.deliveries += len(members) * len(together)
-        stats.bytes += len(members) * len(data)
-        stats.writes += len(members)
+        stats.deliveries += members * len(together)
+        stats.bytes += members * len(data)
+        stats.writes += members
 
     def _queue(self, member: Session, frames: Iterable[Frame], pieces: Iterable[bytes]) -> None:
         """A member that does not keep up: every ``all`` frame waits, of ``latest`` ones the newest."""
@@ -229,9 +246,16 @@ class Hub:
     """See the module's text. Implements ``session.Channels``; all calls come from one thread."""
 
     def __init__(
-        self, clock: Clock, scheduler: Scheduler, look_back: LookBack, *, tail: int = TAIL_MESSAGES
+        self,
+        clock: Clock,
+        scheduler: Scheduler,
+        look_back: LookBack,
+        *,
+        tail: int = TAIL_MESSAGES,
+        ring: Ring | None = None,
     ) -> None:
         self.clock = clock
+        self.ring = ring
         self.scheduler = scheduler
         self.stats = HubStats()
         self._look_back = look_back

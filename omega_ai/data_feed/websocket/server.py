@@ -174,6 +174,7 @@ class Connection(ServerProtocol):
             self._close_session,
             identity=admitted.identity,
             identify=self._identify,
+            connection=self,
             deflate=deflate,
         )
         server.opened(self)

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from omega_ai.core.clock import Clock
 from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.frames import text_frame
+from omega_ai.core.websocket.protocol import StreamProtocol
 from omega_ai.data_feed.broker.base import History, Position, Publication, PublishBufferFull
 from omega_ai.data_feed.websocket import messages as wire
 from omega_ai.data_feed.websocket.close_codes import CloseCode
@@ -142,7 +143,8 @@ class Session:
     """See the module's text.
 
     ``close(code, reason)`` ends the connection; it is called at most once. ``identify`` is asked whether a
-    client that has shown a token may have one more connection.
+    client that has shown a token may have one more connection. ``connection`` is for the hub, which can send
+    to many at once past their outboxes; without one, the session has its outbox alone.
     """
 
     __slots__ = (
@@ -156,6 +158,7 @@ class Session:
         "_violations",
         "audience",
         "closed",
+        "connection",
         "deflate",
         "identity",
         "outbox",
@@ -170,6 +173,7 @@ class Session:
         *,
         identity: Identity,
         identify: Callable[[Identity], bool] = lambda _: True,
+        connection: StreamProtocol | None = None,
         deflate: bool = False,
     ) -> None:
         self._context = context
@@ -185,6 +189,7 @@ class Session:
         self.deflate = deflate
         self.closed = False
         self.subscriptions: frozenset[Subscription] = frozenset()
+        self.connection = connection
         self.audience: object | None = None  # the hub's own; kept here so that leaving costs no look-up
 
     # What the connection calls
