@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import pytest
 import websockets
@@ -77,7 +77,7 @@ def start(clone: Path, home: Path, within: float) -> tuple[subprocess.Popen[str]
     return process, named
 
 
-def _until_serving(stream: TextIO, deadline: float) -> str:
+def _until_serving(stream: IO[str], deadline: float) -> str:
     said = ""
     for line in stream:
         said += line
