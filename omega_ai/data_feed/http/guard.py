@@ -75,7 +75,7 @@ def guard(allowed: HostPolicy, now_ns: Callable[[], int]) -> Middleware:
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "unknown_host",
                 f"this server does not answer to the name {header[:100]!r}; "
-                "use localhost or an address of it, or add the name with --hostnames",
+                "use localhost or an address of it, or add the name with --hostname",
                 now_ns(),
             )
         else:
