@@ -1,29 +1,24 @@
-"""From one publication to every client that wants it: framed once, joined once, written once per client.
+"""Who gets which publication, and from where on: the channels of one server process.
 
-Clients with the same subscriptions and the same compression form an *audience*. What is published in one turn
-of the event loop is gathered per audience, joined, and handed to each member in a single write; so the work
-per client is that write, whatever the number of messages.
-
-Every published channel keeps a *tail* of its newest frames, from which clients resume without the broker. The
-hub also watches each channel's continuity: a jump in ``seq`` or a new ``epoch`` is told to ``mode: all``
-subscribers by a ``subscribed`` message with ``recovered: false``, never passed over in silence.
+Clients with the same subscriptions share an ``Audience``. Every published channel keeps a *tail* of its
+newest frames, from which clients resume without the broker. The hub also watches each channel's continuity: a
+jump in ``seq`` or a new ``epoch`` is told to ``mode: all`` subscribers by a ``subscribed`` message with
+``recovered: false``, never passed over in silence.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import Scheduler
 from omega_ai.core.timestamps import format_utc
-from omega_ai.core.websocket.deflate import compress_once
-from omega_ai.core.websocket.frames import TEXT, build_frame, text_frame
-from omega_ai.core.websocket.lane import Lane
+from omega_ai.core.websocket.frames import text_frame
 from omega_ai.core.websocket.ring import Ring
 from omega_ai.data_feed.broker.base import History, Position, Publication
-from omega_ai.data_feed.observability.histogram import LatencyHistogram
+from omega_ai.data_feed.websocket.audience import Audience, FanOut, FanOutStats, Frame
 from omega_ai.data_feed.websocket.messages import PUBLISHED_CHANNELS, encode_heartbeat, encode_subscribed
 from omega_ai.data_feed.websocket.session import Session, Subscription
 
@@ -34,174 +29,7 @@ FRAMED_MESSAGES = 50_000
 FRAMED_SECONDS = 30.0
 """Frames made for resuming clients are shared within these bounds."""
 
-DEFLATE_FROM = 128
-"""Bytes below which compressing a message cannot pay for its own header."""
-
 LookBack = Callable[[str, Position | None, int | None, Callable[[History | None], None]], None]
-
-
-class Frame:
-    """One published message, framed once for all; compressed once, when the first audience asks for it."""
-
-    __slots__ = ("_deflated", "channel", "message", "plain", "seq")
-
-    def __init__(self, channel: str, seq: int, message: bytes) -> None:
-        self.channel = channel
-        self.seq = seq
-        self.message = message
-        self.plain = text_frame(message)
-        self._deflated: bytes | None = None
-
-    @property
-    def deflated(self) -> bytes:
-        """The compressed frame; the plain one where compression does not make it smaller (RFC 7692 s. 6)."""
-        if self._deflated is None:
-            self._deflated = self.plain
-            if len(self.message) >= DEFLATE_FROM:
-                frame = build_frame(TEXT, compress_once(self.message), rsv1=True)
-                if len(frame) < len(self.plain):
-                    self._deflated = frame
-        return self._deflated
-
-
-class Audience:
-    """All clients with one set of subscriptions and one kind of compression."""
-
-    __slots__ = (
-        "_conflated",
-        "_due",
-        "_held",
-        "_hub",
-        "_lane",
-        "_loose",
-        "_members",
-        "_order",
-        "_pending",
-        "channels",
-        "deflate",
-        "dirty",
-        "intervals",
-        "key",
-        "modes",
-    )
-
-    def __init__(self, hub: Hub, subscriptions: frozenset[Subscription], deflate: bool) -> None:
-        self._hub = hub
-        self.key = (subscriptions, deflate)
-        self.deflate = deflate
-        self.channels = tuple(sorted(s.channel for s in subscriptions))
-        self.modes = {s.channel: s.mode for s in subscriptions}
-        self.intervals = {s.channel: s.interval_ms / 1000 for s in subscriptions}
-        self.dirty = False
-        self._members = 0
-        self._lane: Lane[Session] = Lane(hub.ring)
-        self._loose: dict[Session, None] = {}  # without a connection of their own
-        self._order: tuple[Session, ...] | None = ()
-        self._pending: list[Frame] = []  # mode all, in order
-        self._conflated: dict[str, Frame] = {}  # mode latest: the newest of this turn
-        self._held: dict[str, Frame] = {}  # mode latest with an interval: waits for its moment
-        self._due: dict[str, float] = {}
-
-    def __len__(self) -> int:
-        return self._members
-
-    def add(self, session: Session) -> None:
-        """A member gets everything offered from now on."""
-        self._members += 1
-        if session.connection is not None:
-            self._lane.add(session.connection, session)
-        else:
-            self._loose[session] = None
-            self._order = None
-
-    def remove(self, session: Session) -> None:
-        """A member gets nothing any more."""
-        self._members -= 1
-        if session.connection is not None:
-            self._lane.remove(session.connection)
-        else:
-            del self._loose[session]
-            self._order = None
-
-    def offer(self, frame: Frame) -> None:
-        """A message for all members; leaves with the others of this turn."""
-        channel = frame.channel
-        if self.modes[channel] == "all":
-            self._pending.append(frame)
-        elif self.intervals[channel] == 0.0 or self._is_due(frame):
-            if channel in self._conflated:
-                self._hub.stats.conflated += self._members
-            self._conflated[channel] = frame
-        else:
-            return
-        if not self.dirty:
-            self.dirty = True
-            self._hub.mark(self)
-
-    def _is_due(self, frame: Frame) -> bool:
-        """Whether the interval since the last one is over; otherwise hold the frame until it is."""
-        channel = frame.channel
-        now = self._hub.clock.monotonic()
-        if channel in self._held:
-            self._held[channel] = frame
-            self._hub.stats.conflated += self._members
-            return False
-        due = self._due.get(channel, 0.0)
-        if now >= due:
-            self._due[channel] = now + self.intervals[channel]
-            return True
-        self._held[channel] = frame
-        self._hub.scheduler.later(due - now, lambda: self._release(channel))
-        return False
-
-    def _release(self, channel: str) -> None:
-        frame = self._held.pop(channel, None)
-        if frame is not None and self._members:
-            self._due[channel] = 0.0
-            self.offer(frame)
-
-    def flush(self) -> None:
-        """One write per member, of everything gathered."""
-        self.dirty = False
-        frames = self._pending
-        latest = self._conflated
-        if not frames and not latest:
-            return
-        self._pending = []
-        if latest:
-            self._conflated = {}
-        together = [*frames, *latest.values()] if latest else frames
-        if self.deflate:
-            pieces = [frame.deflated for frame in together]
-        else:
-            pieces = [frame.plain for frame in together]
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        members = self._members
-        loose = self._order
-        if loose is None:
-            loose = self._order = tuple(self._loose)
-        # The lane sends to all that read along, in one system call where there is io_uring; it gives back
-        # those that have to be served one by one.
-        for member in (*self._lane.send(data), *loose):
-            outbox = member.outbox
-            if not outbox.blocked:
-                outbox.send(data)
-            else:
-                self._queue(member, together, pieces)
-        stats = self._hub.stats
-        stats.deliveries += members * len(together)
-        stats.bytes += members * len(data)
-        stats.writes += members
-
-    def _queue(self, member: Session, frames: Iterable[Frame], pieces: Iterable[bytes]) -> None:
-        """A member that does not keep up: every ``all`` frame waits, of ``latest`` ones the newest."""
-        for frame, piece in zip(frames, pieces, strict=True):
-            if member.closed:
-                return
-            if self.modes[frame.channel] == "all":
-                member.outbox.send(piece)
-            else:
-                member.outbox.offer(frame.channel, piece)
 
 
 class _Channel:
@@ -214,32 +42,6 @@ class _Channel:
         self.at: float | None = None
         self.tail: deque[Frame] = deque(maxlen=tail)
         self.audiences: dict[Audience, None] = {}
-
-
-class HubStats:
-    """Plain counters, read when metrics are asked for."""
-
-    __slots__ = (
-        "breaks",
-        "bytes",
-        "conflated",
-        "deliveries",
-        "delivery",
-        "duplicates",
-        "publications",
-        "writes",
-    )
-
-    def __init__(self) -> None:
-        self.publications = 0
-        self.deliveries = 0
-        self.bytes = 0
-        self.delivery = LatencyHistogram()
-        """From the first publication of a turn to the last write of it."""
-        self.writes = 0
-        self.conflated = 0
-        self.duplicates = 0
-        self.breaks = 0
 
 
 class Hub:
@@ -255,15 +57,17 @@ class Hub:
         ring: Ring | None = None,
     ) -> None:
         self.clock = clock
-        self.ring = ring
         self.scheduler = scheduler
-        self.stats = HubStats()
+        self._fan_out = FanOut(clock, scheduler, ring)
         self._look_back = look_back
         self._channels = {name: _Channel(name, tail) for name in PUBLISHED_CHANNELS}
         self._audiences: dict[tuple[frozenset[Subscription], bool], Audience] = {}
-        self._dirty: list[Audience] = []
-        self._turn_began = 0.0
         self._framed: dict[tuple[str, str, int], bytes] = {}
+
+    @property
+    def stats(self) -> FanOutStats:
+        """What was published and delivered so far."""
+        return self._fan_out.stats
 
     # From the broker
 
@@ -344,7 +148,7 @@ class Hub:
         key = (subscriptions, session.deflate)
         audience = self._audiences.get(key)
         if audience is None:
-            audience = self._audiences[key] = Audience(self, subscriptions, session.deflate)
+            audience = self._audiences[key] = Audience(self._fan_out, subscriptions, session.deflate)
             for name in audience.channels:
                 if name in self._channels:
                     self._channels[name].audiences[audience] = None
@@ -404,21 +208,6 @@ class Hub:
     ) -> None:
         """See ``session.Channels``."""
         self._look_back(channel, since, limit, done)
-
-    # Flushing
-
-    def mark(self, audience: Audience) -> None:
-        """An audience has something to send: flush it once this turn is over."""
-        self._dirty.append(audience)
-        if len(self._dirty) == 1:
-            self._turn_began = self.clock.monotonic()
-            self.scheduler.soon(self._flush)
-
-    def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for audience in dirty:
-            audience.flush()
-        self.stats.delivery.record(self.clock.monotonic() - self._turn_began)
 
     def _drop(self, audience: Audience) -> None:
         """Nobody is left: forget the audience, with whatever it still holds."""
