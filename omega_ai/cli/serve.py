@@ -25,6 +25,7 @@ from omega_ai.data_feed.settings import FeedSettings, SettingsError
 from omega_ai.data_feed.sources.base import SourceError
 from omega_ai.data_feed.websocket.server import PortBusy
 from omega_ai.data_feed.websocket.token_keys import KeyConfigError
+from omega_ai.data_feed.workers import WorkerFailed
 
 _EXPECTED = (
     SettingsError,
@@ -34,6 +35,7 @@ _EXPECTED = (
     BrokerError,
     UnknownBroker,
     InvalidAddress,
+    WorkerFailed,
 )
 """What can be wrong around us; each says in one sentence what, and what to do."""
 
@@ -178,7 +180,7 @@ def settings_of(options: dict[str, Any]) -> FeedSettings:
 def say_endpoints(settings: FeedSettings, endpoints: Endpoints) -> None:
     """Tell a person what listens where, and how to try it."""
     say(f"OMEGA BTC AI {__version__}")
-    say(f"  ws           {endpoints.ws}")
+    say(f"  ws           {endpoints.ws or 'off'}")
     say(f"  wss          {endpoints.wss or 'off'}")
     say(f"  http         {endpoints.http or 'off'}")
     say(f"  prices       {_SOURCES.get(endpoints.source, endpoints.source)}{_fallback(settings)}")
@@ -187,7 +189,8 @@ def say_endpoints(settings: FeedSettings, endpoints: Endpoints) -> None:
         say(f"  certificate  {endpoints.certificate.certificate}")
         if endpoints.certificate.ca is not None:
             say(f"               made for this machine; clients trust {endpoints.certificate.ca}")
-    say(f"Try it:  {command_line()} watch {endpoints.ws}    or    python -m websockets {endpoints.ws}")
+    if endpoints.ws is not None:
+        say(f"Try it:  {command_line()} watch {endpoints.ws}    or    python -m websockets {endpoints.ws}")
     say("Stop with Ctrl-C.")
 
 

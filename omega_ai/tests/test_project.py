@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import omega_ai
 from omega_ai.cli.app import COMMANDS
+from omega_ai.data_feed.websocket import messages
+from omega_ai.data_feed.websocket.close_codes import CloseCode
+from omega_ai.data_feed.websocket.errors import ErrorCode
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "omega_ai"
@@ -241,6 +245,27 @@ def test_reference_of_commands_is_made_from_the_commands() -> None:
     """Options, defaults and their explanations in the reference are those of the code."""
     made = subprocess.run([sys.executable, "scripts/commands_reference.py", "--check"], cwd=ROOT, check=False)
     assert made.returncode == 0, "docs/commands.md is out of date: make docs"
+
+
+def test_wire_reference_names_everything_that_goes_over_the_wire() -> None:
+    """Each type and field, channel, error code and close code of the code stands in the reference."""
+    reference = (ROOT / "docs" / "wire.md").read_text()
+    structs = [
+        thing for thing in vars(messages).values() if isinstance(thing, type) and issubclass(thing, Struct)
+    ]
+    spoken = [
+        struct
+        for struct in structs
+        if struct.__module__ == messages.__name__ and struct.__struct_config__.tag
+    ]
+    assert len(spoken) > 15
+    words = (
+        set(messages.CHANNELS) | {code.value for code in ErrorCode} | {str(int(code)) for code in CloseCode}
+    )
+    for struct in spoken:
+        words |= {str(struct.__struct_config__.tag), *struct.__struct_encode_fields__}
+    written = set(re.findall(r"[A-Za-z0-9_]+", reference))
+    assert sorted(words - written) == []
 
 
 def test_wheel_holds_the_package_whole_and_nothing_else(tmp_path: Path) -> None:

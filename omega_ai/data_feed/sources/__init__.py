@@ -45,7 +45,9 @@ def open_source(settings: FeedSettings, *, clock: Clock) -> Source | None:
             venues=int(_number(options, "venues", 3)),
             clock=clock,
         )
-    raise SettingsError(f"--source {settings.source!r} is not known here")
+    raise SettingsError(
+        f"--source {settings.source!r} cannot be had in this version: choose simulated, replay:FILE or none"
+    )
 
 
 def _options(text: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:
