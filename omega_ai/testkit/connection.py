@@ -421,8 +421,7 @@ async def open_connection(
             connection.tls = wire.transport.get_extra_info("ssl_object")
             await connection._until(lambda: connection.over or wire.state == OPEN, within)
     except TimeoutError:
-        if hasattr(wire, "transport"):
-            wire.abort()
+        _abandon(wire)
         raise _failure(connection, "timeout", f"no connection within {within:g} s") from None
     except ssl.SSLError as error:
         raise _failure(connection, "tls", explain(error, address.host)) from None
@@ -431,13 +430,22 @@ async def open_connection(
         raise _failure(
             connection, "tcp", f"no TCP connection to {address.host}:{address.port}: {reason}"
         ) from None
+    except asyncio.CancelledError:
+        _abandon(wire)
+        raise
     if connection._failure is not None:
         failure = connection._failure
         raise ConnectFailed("handshake", failure.reason, failure.response, failure.body)
-    if not hasattr(wire, "transport") or wire.state < OPEN:
-        wire.abort()
+    if wire.state < OPEN:
+        _abandon(wire)
         raise _failure(connection, "timeout", f"the handshake was not answered within {within:g} s")
     return connection
+
+
+def _abandon(wire: _Wire) -> None:
+    """Nobody will use it: leave no socket behind."""
+    if hasattr(wire, "transport"):
+        wire.abort()
 
 
 def _failure(connection: Connection, stage: str, text: str) -> ConnectFailed:

@@ -75,7 +75,7 @@ class Context:
         self.profile = target.profile
         self.clock: Clock = SystemClock() if clock is None else clock
         self.rng = random.Random(f"{seed}:{name}")
-        self._mask_rng = random.Random(f"{seed}:{name}:masks")  # so that frames do not change what cases choose
+        self._mask_rng = random.Random(f"{seed}:{name}:masks")  # or frames would change the choices
         self.seed = seed
         self.history = History(new_run(self.rng), self.now_ns() if start_ns is None else start_ns)
         self.products = Products()
@@ -90,13 +90,18 @@ class Context:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.release()
+
+    async def release(self) -> None:
+        """Stop and close whatever was started and opened."""
         try:
-            for stop in reversed(self.cleanup):
-                result = stop()
+            while self.cleanup:
+                result = self.cleanup.pop()()
                 if asyncio.iscoroutine(result):
                     await result
         finally:
             await asyncio.gather(*(connection.release() for connection in self._connections))
+            self._connections.clear()
 
     # Time and words.
 

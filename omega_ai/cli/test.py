@@ -1,0 +1,173 @@
+"""``omega test``: the test suite against any WebSocket server, one verdict."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from omega_ai.cli.exit_codes import ExitCode, UsageError
+from omega_ai.cli.running import run
+from omega_ai.cli.terminal import command_line, say
+from omega_ai.core.certificates import CertificateError
+from omega_ai.testkit.case import Case, Suite
+from omega_ai.testkit.connection import ConnectFailed
+from omega_ai.testkit.probe import limits_of, probe
+from omega_ai.testkit.profile import Profile, ProfileError, load_profile
+from omega_ai.testkit.report.terminal import Screen
+from omega_ai.testkit.report.writing import Destinations, ReportError, write_reports
+from omega_ai.testkit.result import RunResult
+from omega_ai.testkit.runner import Runner
+from omega_ai.testkit.server_process import OwnServer, ServerFailed
+from omega_ai.testkit.suites import SuiteMissing, available, load_suite
+from omega_ai.testkit.target import Target
+
+
+def test(
+    url: str | None = None,
+    *,
+    suite: tuple[str, ...] = (),
+    case: tuple[str, ...] = (),
+    profile: str | None = None,
+    secure_url: str | None = None,
+    ca: Path | None = None,
+    token: str | None = None,
+    report_dir: Path | None = None,
+    junit: Path | None = None,
+    json: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    seed: int | None = None,
+    list_cases: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    config: Path | None = None,
+) -> int:
+    """Test a WebSocket server, and give one verdict: exit code 0 pass, 1 fail, 2 unknown.
+
+    Without a URL it starts a feed of its own and tests that. Without a profile it finds out by a few harmless
+    messages how the server is spoken to, and says what it can check and what not.
+
+    Args:
+        url: The server: ws://HOST:PORT/ or wss://HOST:PORT/.
+        suite: Suites to run, joined by commas (repeatable); by default all those done in under a minute.
+        case: Run this case alone (repeatable), such as connectivity.ping.
+        profile: How to speak to the server: omega, echo, coinbase, binance, kraken, or a TOML file.
+        secure_url: The same server over TLS: wss://HOST:PORT/.
+        ca: PEM file of the authority to trust for wss.
+        token: Token to show to the server. Better given as OMEGA_TOKEN: others can see a command line.
+        report_dir: Write every kind of report into this directory.
+        junit: Write a JUnit report to this file.
+        json: Write the result as JSON to this file; - is standard output.
+        seed: Makes what is random the same as in another run.
+        list_cases: Show the suites and their cases, and run none.
+        config: TOML file with a [test] table of options.
+    """
+    del config  # read while the options were gathered
+    suites = _suites(suite, case)
+    if list_cases:
+        _list(suites)
+        return ExitCode.PASS
+    chosen = secrets.randbelow(2**32) if seed is None else seed
+    destinations = Destinations(directory=report_dir, junit=junit, json=json)
+    options = {"profile": profile, "secure-url": secure_url, "ca": ca}
+    again = Again(url, {name: str(value) for name, value in options.items() if value is not None}, chosen)
+    try:
+        destinations.check()
+        known = None if profile is None else load_profile(profile)
+        result = run(_test(url, known, suites, case, secure_url, ca, token, chosen, again))
+    except (ProfileError, ServerFailed, CertificateError, ReportError) as error:
+        raise UsageError(f"{error}.") from None
+    except ConnectFailed as error:
+        raise UsageError(f"{url}: {error}.", "Is the server running, and is the URL right?") from None
+    try:
+        written = write_reports(result, destinations)
+    except ReportError as error:
+        raise UsageError(f"{error}.") from None
+    for path in written:
+        say(f"Report: {path}")
+    return result.verdict.exit_code
+
+
+class Again:
+    """The command that repeats a run, or one case of it."""
+
+    def __init__(self, url: str | None, options: dict[str, str], seed: int) -> None:
+        self._words = [command_line(), "test", *([] if url is None else [url])]
+        for name, value in options.items():
+            self._words += [f"--{name}", value]
+        self._seed = ["--seed", str(seed)]
+
+    def run(self, suites: list[Suite]) -> str:
+        """The command for everything."""
+        return shlex.join([*self._words, "--suite", ",".join(s.name for s in suites), *self._seed])
+
+    def case(self, case: Case) -> str:
+        """The command for one case."""
+        return shlex.join([*self._words, "--case", case.id, *self._seed])
+
+
+async def _test(
+    url: str | None,
+    profile: Profile | None,
+    suites: list[Suite],
+    cases: tuple[str, ...],
+    secure_url: str | None,
+    ca: Path | None,
+    token: str | None,
+    seed: int,
+    again: Again,
+) -> RunResult:
+    server: OwnServer | None = None
+    try:
+        if url is None:
+            server = OwnServer()
+            await server.start()
+            assert server.url is not None  # noqa: S101 - it is up
+            known = profile or load_profile("omega")
+            target = Target(server.url, known, server.secure_url, ca or server.ca, token, control=server)
+            target.limits = limits_of(known)
+        else:
+            target = Target(url, profile or Profile(name="unknown"), secure_url, ca, token)
+            if profile is None:
+                found = await probe(target, seed=seed)
+                target.profile, target.facts = found.profile, found.facts
+                target.limits, target.server = found.limits, found.server
+            else:
+                target.limits = limits_of(profile)
+        with Screen(target, seed) as screen:
+            runner = Runner(target, seed=seed, observer=screen, reproduce=again.case, only=cases)
+            result = await runner.run(suites, command=again.run(suites))
+        screen.summary(result)
+        return result
+    finally:
+        if server is not None:
+            await server.stop()
+
+
+def _suites(named: tuple[str, ...], cases: tuple[str, ...]) -> list[Suite]:
+    names = [name.strip() for text in named for name in text.split(",") if name.strip()]
+    try:
+        if cases and not names:
+            names = list(dict.fromkeys(case_id.partition(".")[0] for case_id in cases))
+        if names == ["all"]:
+            names = available()
+        suites = [load_suite(name) for name in names or available()]
+    except SuiteMissing as error:
+        raise UsageError(f"{error}.") from None
+    ids = {known.id for suite in suites for known in suite}
+    for case_id in cases:
+        if case_id not in ids:
+            raise UsageError(
+                f"there is no case {case_id!r} in {', '.join(s.name for s in suites)}.", _HOW_TO_LIST
+            )
+    return suites if names else [suite for suite in suites if suite.quick]
+
+
+_HOW_TO_LIST = "See: omega test --list"
+
+
+def _list(suites: list[Suite]) -> None:
+    for suite in suites:
+        print(f"{suite.name}: {suite.title}")
+        for known in suite:
+            print(f"  {known.id:<36} {known.title}")

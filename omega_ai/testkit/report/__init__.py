@@ -1,0 +1,1 @@
+"""Reports: one result, shown to a person, and written for machines and for a browser."""

@@ -1,0 +1,223 @@
+"""Runs the cases of suites against a target, and makes one result of them."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+from omega_ai import __version__
+from omega_ai.core.clock import Clock, SystemClock
+from omega_ai.core.timestamps import format_utc
+from omega_ai.testkit.case import Case, CaseEnded, NotApplicable, Outcome, Suite, failed, unknown
+from omega_ai.testkit.context import Context, Products
+from omega_ai.testkit.history import Happening, History
+from omega_ai.testkit.result import CaseResult, RunResult, SuiteResult, TargetFacts, WireLine
+from omega_ai.testkit.target import Target
+from omega_ai.testkit.verdict import Verdict
+
+AT_ONCE = 8
+"""Cases that run at the same time, of those that may."""
+CLEANUP_TIMEOUT = 15.0
+"""Seconds in which a case's connections and processes must have ended."""
+
+
+class Observer(Protocol):
+    """Is told how a run goes, for a live display."""
+
+    def suite_started(self, name: str, cases: int) -> None:
+        """A suite with so many cases begins."""
+
+    def case_progressed(self, case: Case, text: str, share: float | None) -> None:
+        """A case says what it is doing."""
+
+    def case_ended(self, result: CaseResult) -> None:
+        """A case has its verdict."""
+
+
+class Silent:
+    """An observer that does nothing."""
+
+    def suite_started(self, name: str, cases: int) -> None:
+        """See ``Observer``."""
+
+    def case_progressed(self, case: Case, text: str, share: float | None) -> None:
+        """See ``Observer``."""
+
+    def case_ended(self, result: CaseResult) -> None:
+        """See ``Observer``."""
+
+
+class Runner:
+    """One run: target, seed and where to tell of it."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        seed: int,
+        observer: Observer | None = None,
+        clock: Clock | None = None,
+        reproduce: Callable[[Case], str] = lambda case: case.id,
+        only: Collection[str] = (),
+    ) -> None:
+        self.target = target
+        self.seed = seed
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self.products = Products()
+        self._observer = Silent() if observer is None else observer
+        self._reproduce = reproduce
+        self._only = frozenset(only)
+        self._start = self.clock.monotonic()
+
+    async def run(self, suites: Sequence[Suite], *, command: str = "") -> RunResult:
+        """Run the suites in order, and give the whole result."""
+        started = format_utc(self.clock.time_ns())
+        self._start = self.clock.monotonic()
+        results = [await self.run_suite(suite) for suite in suites]
+        target = self.target
+        return RunResult(
+            target=TargetFacts(
+                url=target.url,
+                profile=target.profile.name,
+                server=target.server,
+                facts=target.facts,
+                limits=target.limits,
+            ),
+            seed=self.seed,
+            started=started,
+            duration_s=self.clock.monotonic() - self._start,
+            suites=tuple(results),
+            histograms=self.products.histograms,
+            series=tuple(self.products.series),
+            fault_windows=tuple(self.products.fault_windows),
+            thresholds=tuple(self.products.thresholds),
+            invalid=tuple(self.products.invalid),
+            versions={
+                "omega-btc-ai": __version__,
+                "python": platform.python_version(),
+                "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            },
+            command=command,
+        )
+
+    async def run_suite(self, suite: Suite) -> SuiteResult:
+        """Run one suite: first, at once, the cases that may run beside others, then the rest one by one."""
+        begin = self.clock.monotonic()
+        cases = [case for case in suite if not self._only or case.id in self._only]
+        self._observer.suite_started(suite.name, len(cases))
+        slots = asyncio.Semaphore(AT_ONCE)
+        results: dict[str, CaseResult] = {}
+
+        async def one(case: Case) -> None:
+            async with slots:
+                results[case.id] = await self.run_case(case)
+
+        await asyncio.gather(*(one(case) for case in cases if not case.alone))
+        for case in cases:
+            if case.alone:
+                await one(case)
+        return SuiteResult(
+            name=suite.name,
+            title=suite.title,
+            cases=tuple(results[case.id] for case in cases),
+            duration_s=self.clock.monotonic() - begin,
+        )
+
+    async def run_case(self, case: Case) -> CaseResult:
+        """Put one case to the target. Whatever goes wrong in the case itself is no verdict on the target."""
+        begin = self.clock.monotonic()
+        skipped = self._unfit(case)
+        outcome = unknown("")
+        history: History | None = None
+        if skipped is None:
+            context = Context(
+                self.target,
+                seed=self.seed,
+                name=case.id,
+                clock=self.clock,
+                start_ns=round(self._start * 1e9),
+                progress=lambda text, share: self._observer.case_progressed(case, text, share),
+            )
+            history = context.history
+            try:
+                outcome = await self._outcome(case, context)
+            except NotApplicable as reason:
+                skipped = str(reason)
+            self.products.add(context.products)
+        result = CaseResult(
+            id=case.id,
+            suite=case.suite,
+            title=case.title,
+            verdict=Verdict.UNKNOWN if skipped is not None else outcome.verdict,
+            expectation=case.expectation,
+            spec=case.spec,
+            finding=skipped if skipped is not None else outcome.finding,
+            findings=outcome.findings,
+            evidence=outcome.evidence or _evidence(history, outcome.verdict),
+            skipped=skipped,
+            start_ns=round((begin - self._start) * 1e9),
+            duration_s=self.clock.monotonic() - begin,
+            reproduce=self._reproduce(case),
+            figures=dict(outcome.figures),
+        )
+        self._observer.case_ended(result)
+        return result
+
+    def _unfit(self, case: Case) -> str | None:
+        lacking = self.target.lacks(case.needs)
+        if lacking is None and case.destructive and self.target.profile.read_only:
+            return "a server of others that nobody allowed us to strain: its profile says read_only"
+        return lacking
+
+    async def _outcome(self, case: Case, context: Context) -> Outcome:
+        timer = asyncio.timeout(case.timeout)
+        outcome: Outcome
+        try:
+            async with timer:
+                try:
+                    outcome = await case.run(context)
+                finally:
+                    timer.reschedule(asyncio.get_running_loop().time() + CLEANUP_TIMEOUT)
+                    await context.release()
+        except CaseEnded as ended:
+            outcome = ended.outcome
+        except NotApplicable:
+            raise
+        except TimeoutError as error:
+            if not timer.expired():
+                return _defect(case, error)
+            return unknown(f"not done within {case.timeout:g} s")
+        except Exception as error:
+            return _defect(case, error)
+        return _distrust(outcome, context.history)
+
+
+def _defect(case: Case, error: Exception) -> Outcome:
+    """A case that raised says nothing of the target."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+    return unknown(
+        f"the case {case.id} has a defect, please report it: {type(error).__name__}: {error} at {where}"
+    )
+
+
+def _distrust(outcome: Outcome, history: History) -> Outcome:
+    """Let no fault pass that the case did not look for, and no pass stand on a history with holes."""
+    if outcome.verdict is not Verdict.PASS:
+        return outcome
+    for client in history.clients.values():
+        if client.overflowed:
+            return unknown(f"{client.name} received more than is kept: {client.overflowed} messages were not")
+        for event in client.events:
+            if event.kind is Happening.VIOLATION and not event.by_us:
+                return failed(f"the server broke the protocol ({event.code}): {event.text}")
+    return outcome
+
+
+def _evidence(history: History | None, verdict: Verdict) -> tuple[WireLine, ...]:
+    if history is None:
+        return ()
+    return history.wire(limit=20 if verdict is Verdict.PASS else 120)
