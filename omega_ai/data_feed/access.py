@@ -13,13 +13,13 @@ from omega_ai.data_feed.broker.base import Broker
 from omega_ai.data_feed.settings import FeedSettings, SettingsError
 from omega_ai.data_feed.websocket import admission
 from omega_ai.data_feed.websocket.auth import Authenticator, AuthError, Identity, PublishPolicy
+from omega_ai.data_feed.websocket.connection import Admitted
+from omega_ai.data_feed.websocket.context import Identity as SessionIdentity
 from omega_ai.data_feed.websocket.development_certificate import CertificatePaths, development_certificate
 from omega_ai.data_feed.websocket.errors import ErrorCode, MessageError
 from omega_ai.data_feed.websocket.hub import Hub
 from omega_ai.data_feed.websocket.jwks import JwksCache, jwks_fetch
 from omega_ai.data_feed.websocket.messages import CHANNELS, DEFAULT_CHANNELS
-from omega_ai.data_feed.websocket.server import Admitted
-from omega_ai.data_feed.websocket.session import Identity as SessionIdentity
 from omega_ai.data_feed.websocket.tls import ReloadableContext
 from omega_ai.data_feed.websocket.token_keys import StaticKeys, public_key, read_key_file, secret_key
 

@@ -16,7 +16,8 @@ from omega_ai.core.websocket.frames import TEXT, build_frame, text_frame
 from omega_ai.core.websocket.lane import Lane
 from omega_ai.core.websocket.ring import Ring
 from omega_ai.data_feed.observability.histogram import LatencyHistogram
-from omega_ai.data_feed.websocket.session import Session, Subscription
+from omega_ai.data_feed.websocket.context import Subscription
+from omega_ai.data_feed.websocket.session import Session
 
 DEFLATE_FROM = 128
 """Bytes below which compressing a message cannot pay for its own header."""

@@ -19,8 +19,9 @@ from omega_ai.core.websocket.frames import text_frame
 from omega_ai.core.websocket.ring import Ring
 from omega_ai.data_feed.broker.base import History, Position, Publication
 from omega_ai.data_feed.websocket.audience import Audience, FanOut, FanOutStats, Frame
+from omega_ai.data_feed.websocket.context import Subscription
 from omega_ai.data_feed.websocket.messages import PUBLISHED_CHANNELS, encode_heartbeat, encode_subscribed
-from omega_ai.data_feed.websocket.session import Session, Subscription
+from omega_ai.data_feed.websocket.session import Session
 
 TAIL_MESSAGES = 2048
 """Newest frames kept per channel and process."""

@@ -1,7 +1,6 @@
 """The WebSocket server: the only module of the feed that owns client sockets.
 
-One ``Connection`` a client ties together the engine's protocol, a ``Session`` and an ``Outbox``; the plain
-and the TLS listener serve the same application. Pings for all connections turn on one wheel.
+The plain and the TLS listener serve the same application. Pings for all connections turn on one wheel.
 """
 
 from __future__ import annotations
@@ -12,64 +11,22 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 import structlog
 
 from omega_ai.core.clock import Clock
 from omega_ai.core.identifiers import new_connection_id
 from omega_ai.core.scheduler import LoopScheduler
-from omega_ai.core.websocket.deflate import MAX_WINDOW_BITS
 from omega_ai.core.websocket.endpoint import Options
-from omega_ai.core.websocket.frames import PING, build_frame
-from omega_ai.core.websocket.handshake import Refusal, Request, Upgrade, check_upgrade
-from omega_ai.core.websocket.server import ServerProtocol
 from omega_ai.data_feed.websocket.close_codes import CloseCode
+from omega_ai.data_feed.websocket.connection import Connection, Gate
+from omega_ai.data_feed.websocket.context import Context
 from omega_ai.data_feed.websocket.hub import Hub
-from omega_ai.data_feed.websocket.messages import SUBPROTOCOL
-from omega_ai.data_feed.websocket.outbox import Outbox
-from omega_ai.data_feed.websocket.session import Context, Identity, Session
 
 BACKLOG = 4096
-_PING = build_frame(PING, b"")
 
 _log = structlog.get_logger(__name__)
-
-
-class Admitted(Protocol):
-    """What admission grants to a connection before its upgrade."""
-
-    @property
-    def identity(self) -> Identity:
-        """Who it is."""
-        ...
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Its first channels."""
-        ...
-
-
-class Gate(Protocol):
-    """Decides who comes in, and counts them."""
-
-    @property
-    def refusals(self) -> Mapping[str, int]:
-        """How many were not let in, by reason."""
-        ...
-
-    def admit(self, request: Request, peer: str, *, secure: bool) -> Admitted:
-        """Admit the client at address ``peer``, or raise ``Refusal``, before the upgrade."""
-        ...
-
-    def identify(self, admitted: Admitted, identity: Identity) -> bool:
-        """Whether an admitted client may go on as ``identity``, which it has shown since."""
-        ...
-
-    def release(self, admitted: Admitted) -> None:
-        """Its connection is over."""
-        ...
 
 
 class ServerSettings(NamedTuple):
@@ -101,186 +58,6 @@ class ServerStats:
 
 class PortBusy(OSError):
     """Another process listens there already."""
-
-
-class Connection(ServerProtocol):
-    """One client, from its TCP connection to its end."""
-
-    __slots__ = (
-        "_admitted",
-        "_heard",
-        "_marked",
-        "_pinged_at",
-        "close_code",
-        "id",
-        "peer",
-        "secure",
-        "server",
-        "session",
-        "slot",
-    )
-
-    def __init__(self, server: FeedServer) -> None:
-        super().__init__(server.options)
-        self.server = server
-        self.session: Session | None = None
-        self.id = ""
-        self.peer = ""
-        self.secure = False
-        self.slot = 0
-        self.close_code = 1006
-        self._admitted: Admitted | None = None
-        self._heard = True
-        self._marked = False
-        self._pinged_at = 0.0
-
-    # From the engine
-
-    def on_request(self, request: Request) -> Upgrade:
-        """Check the handshake's form first, then whether this client may come in."""
-        server = self.server
-        if server.closing:
-            raise Refusal(503, "the server is stopping: connect again", (("Retry-After", "1"),))
-        name = self.transport.get_extra_info("peername")
-        self.peer = str(name[0]) if name else ""
-        self.secure = self.transport.get_extra_info("ssl_object") is not None
-        try:
-            upgrade = check_upgrade(
-                request, subprotocols=(SUBPROTOCOL,), compression=server.settings.compression
-            )
-        except Refusal:
-            server.stats.bad_handshakes += 1
-            raise
-        try:
-            self._admitted = server.gate.admit(request, self.peer, secure=self.secure)
-        except Refusal as refusal:
-            _log.debug("refused", peer=self.peer, status=refusal.status, reason=refusal.reason)
-            raise
-        return upgrade
-
-    def on_open(self) -> None:
-        """The upgrade is done: the conversation begins. The server never speaks first."""
-        server = self.server
-        admitted = self._admitted
-        assert admitted is not None  # noqa: S101 - on_request ran, or the upgrade would not have happened
-        outbox = Outbox(self.write, limit=server.settings.outbox_limit, on_overflow=self._overflowed)
-        # One compressed frame serves all who take the full window; the others get plain frames, which is
-        # always allowed (RFC 7692 section 6).
-        agreed = self.compression
-        deflate = agreed is not None and agreed.send_window_bits == MAX_WINDOW_BITS
-        self.session = Session(
-            server.context,
-            outbox,
-            self._close_session,
-            identity=admitted.identity,
-            identify=self._identify,
-            connection=self,
-            deflate=deflate,
-        )
-        server.opened(self)
-        self.session.open(admitted.channels)
-
-    def on_text(self, data: bytes) -> None:
-        """A message; its answers leave at the end of this turn, in one write."""
-        session = self.session
-        if session is None:
-            return
-        self._heard = True
-        stats = self.server.stats
-        stats.messages_in += 1
-        stats.bytes_in += len(data)
-        session.receive(data)
-        if not self._marked:
-            self._marked = True
-            self.server.mark(self)
-
-    def on_binary(self, data: bytes) -> None:
-        """There are no binary messages in this protocol (RFC 6455 section 7.4.1: 1003)."""
-        self.end(CloseCode.UNSUPPORTED_DATA, "binary messages are not supported: send JSON in text frames")
-
-    def on_ping(self, payload: bytes) -> None:
-        """The engine has answered it."""
-        self._heard = True
-
-    def on_pong(self, payload: bytes) -> None:
-        """The client lives."""
-        self._heard = True
-
-    def on_drained(self) -> None:
-        """The kernel takes bytes again."""
-        if self.session is not None:
-            self.session.outbox.resume()
-
-    def on_close(self, code: int, reason: str) -> None:
-        """The client said goodbye; it gets nothing more."""
-        self.close_code = code
-        if self.session is not None:
-            self.session.end()
-
-    def on_protocol_error(self, code: int, reason: str) -> None:
-        """The client broke RFC 6455 or a size limit, and was told."""
-        self.close_code = code
-        if self.session is not None:
-            self.session.end()
-        _log.debug("protocol_error", connection=self.id, code=code, reason=reason)
-
-    def on_disconnected(self) -> None:
-        """The connection is over, from whichever side."""
-        if self.session is not None:
-            self.session.end()
-        self.server.gone(self)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Give back what admission counted, also for a client that left during its handshake."""
-        super().connection_lost(exc)
-        if self._admitted is not None:
-            self.server.gate.release(self._admitted)
-            self._admitted = None
-
-    # From the server
-
-    def flush(self) -> None:
-        """Send the answers of this turn."""
-        self._marked = False
-        if self.session is not None and not self.session.closed:
-            self.session.flush()
-
-    def end(self, code: CloseCode, reason: str) -> None:
-        """Close in order: what was answered goes out first."""
-        if self.session is not None:
-            self.session.close(code, reason)
-
-    def turn(self, now: float) -> None:
-        """This connection's slot of the ping wheel has come round."""
-        session = self.session
-        if session is None or session.closed:
-            return
-        session.tick()
-        if self._heard:
-            self._heard = False
-            self._pinged_at = now
-            session.outbox.send_control(_PING)
-        elif now - self._pinged_at >= self.server.settings.pong_timeout:
-            self.end(CloseCode.NO_PONG, f"no answer to a ping within {self.server.settings.pong_timeout:g} s")
-
-    def _overflowed(self) -> None:
-        session = self.session
-        if session is None or session.closed:
-            return
-        self.server.stats.slow_closes += 1
-        limit = self.server.settings.outbox_limit
-        _log.warning("slow_consumer", connection=self.id, peer=self.peer, limit_bytes=limit)
-        session.close(
-            CloseCode.SLOW_CONSUMER, f"more than {limit} bytes wait for you: read faster, or use mode latest"
-        )
-
-    def _identify(self, identity: Identity) -> bool:
-        """A token was shown by message: count its user as if it had come with the upgrade."""
-        return self._admitted is not None and self.server.gate.identify(self._admitted, identity)
-
-    def _close_session(self, code: CloseCode, reason: str) -> None:
-        self.close_code = code
-        self.close(code, reason)
 
 
 class FeedServer:

@@ -10,11 +10,12 @@ from omega_ai.core.clock import ManualClock
 from omega_ai.core.scheduler import ManualScheduler
 from omega_ai.data_feed.broker.base import History, Position, Publication, message_of
 from omega_ai.data_feed.websocket.close_codes import CloseCode
+from omega_ai.data_feed.websocket.context import Identity
 from omega_ai.data_feed.websocket.errors import ErrorCode, MessageError
 from omega_ai.data_feed.websocket.hub import Hub
 from omega_ai.data_feed.websocket.messages import DEFAULT_CHANNELS
 from omega_ai.data_feed.websocket.outbox import Outbox
-from omega_ai.data_feed.websocket.session import Identity, Session
+from omega_ai.data_feed.websocket.session import Session
 
 
 class Person:
