@@ -19,8 +19,9 @@ MAX_WINDOW_BITS: Final = 15
 # RFC 7692 allows 8, but zlib cannot write a raw stream with a window of 256 bytes.
 MIN_WINDOW_BITS: Final = 9
 
-OFFER: Final = f"{NAME}; server_no_context_takeover; client_no_context_takeover"
-"""What our client offers: no client_max_window_bits, so that the server cannot narrow our window."""
+_ANSWER: Final = f"{NAME}; server_no_context_takeover; client_no_context_takeover"
+OFFER: Final = f"{_ANSWER}; client_max_window_bits"
+"""What our client offers."""
 
 _TAIL: Final = b"\x00\x00\xff\xff"
 # A message may hold several final DEFLATE blocks (section 7.2.3.4). No sender needs more than a few, and each
@@ -32,13 +33,19 @@ _FINAL_BLOCKS_LIMIT: Final = 16
 class DeflateParams:
     """What two endpoints agreed on.
 
-    ``send_window_bits`` bounds what we compress with. ``receive_takeover`` says that the peer may refer back
-    to earlier messages (only a client meets that, from a server that did not honour the offer).
+    ``send_window_bits`` bounds what we compress with; under ``MIN_WINDOW_BITS`` we cannot, and send plain
+    messages, which is always allowed (RFC 7692 section 6). ``receive_takeover`` says that the peer may refer
+    back to earlier messages (only a client meets that, from a server that did not honour the offer).
     """
 
     send_window_bits: int = MAX_WINDOW_BITS
     receive_window_bits: int = MAX_WINDOW_BITS
     receive_takeover: bool = False
+
+    @property
+    def can_send(self) -> bool:
+        """Whether we can write compressed messages within the peer's window."""
+        return self.send_window_bits >= MIN_WINDOW_BITS
 
 
 def negotiate(
@@ -55,7 +62,7 @@ def negotiate(
         params = _offered(offer)
         if params is None:
             continue
-        answer = OFFER
+        answer = _ANSWER
         bits = params.get("server_max_window_bits")
         send_bits = MAX_WINDOW_BITS
         if bits is not None:
@@ -79,7 +86,7 @@ def accept_answer(answers: Iterable[Extension]) -> DeflateParams | None:
             raise ValueError(f"the server chose the extension {answer.name!r}, which was not offered")
         if result is not None:
             raise ValueError(f"the server chose {NAME} twice")
-        takeover, bits = True, MAX_WINDOW_BITS
+        takeover, bits, send_bits = True, MAX_WINDOW_BITS, MAX_WINDOW_BITS
         seen: set[str] = set()
         for name, value in answer.params:
             if name in seen:
@@ -91,10 +98,12 @@ def accept_answer(answers: Iterable[Extension]) -> DeflateParams | None:
                 pass  # that is how we compress anyway
             elif name == "server_max_window_bits" and _bits(value) is not None:
                 bits = int(value or "")
+            elif name == "client_max_window_bits" and _bits(value) is not None:
+                send_bits = int(value or "")
             else:
                 shown = name if value is None else f"{name}={value}"
                 raise ValueError(f"the server's answer for {NAME} has {shown!r}, which is not allowed there")
-        result = DeflateParams(receive_window_bits=bits, receive_takeover=takeover)
+        result = DeflateParams(send_bits, bits, takeover)
     return result
 
 

@@ -10,7 +10,7 @@ from typing import cast
 
 from omega_ai.core.scheduler import LoopScheduler
 from omega_ai.core.websocket.client import ClientProtocol, Opening
-from omega_ai.core.websocket.deflate import MIN_WINDOW_BITS, compress_once
+from omega_ai.core.websocket.deflate import compress_once
 from omega_ai.core.websocket.endpoint import Endpoint, Options
 from omega_ai.core.websocket.frames import BINARY, TEXT
 from omega_ai.core.websocket.handshake import HandshakeError, new_key
@@ -24,7 +24,7 @@ FRAGMENTS_LIMIT = 1 << 17
 def echo(endpoint: Endpoint, opcode: int, data: bytes) -> None:
     """Send ``data`` back, compressed if that was agreed on."""
     agreed = endpoint.compression
-    if agreed is not None and agreed.send_window_bits >= MIN_WINDOW_BITS:
+    if agreed is not None and agreed.can_send:
         packed = compress_once(data, window_bits=agreed.send_window_bits)
         endpoint.send_frame(opcode, packed, rsv1=True)
     else:

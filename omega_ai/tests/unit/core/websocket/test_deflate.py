@@ -85,10 +85,20 @@ def test_the_first_acceptable_offer_is_taken() -> None:
 def test_the_client_reads_the_answer() -> None:
     """Section 7.1: declined, accepted as offered, and a server that keeps its context."""
     assert accept_answer([]) is None
-    assert accept_answer(parse_extensions([OFFER])) == DeflateParams()
+    assert accept_answer(parse_extensions([ANSWER])) == DeflateParams()
     assert accept_answer(parse_extensions([NAME])) == DeflateParams(receive_takeover=True)
-    bits = accept_answer(parse_extensions([f"{ANSWER}; server_max_window_bits=9"]))
-    assert bits == DeflateParams(receive_window_bits=9)
+    bits = accept_answer(parse_extensions([f"{ANSWER}; server_max_window_bits=9; client_max_window_bits=10"]))
+    assert bits == DeflateParams(send_window_bits=10, receive_window_bits=9)
+    narrow = accept_answer(parse_extensions([f"{ANSWER}; client_max_window_bits=8"]))
+    assert narrow is not None
+    assert not narrow.can_send
+
+
+def test_our_client_and_our_server_agree() -> None:
+    """The client's offer, answered by the server, read by the client."""
+    chosen = negotiate(parse_extensions([OFFER]))
+    assert chosen is not None
+    assert accept_answer(parse_extensions([chosen[0]])) == DeflateParams() == chosen[1]
 
 
 @pytest.mark.parametrize(
@@ -96,14 +106,15 @@ def test_the_client_reads_the_answer() -> None:
     [
         "other",
         f"{NAME}, {NAME}",
-        f"{NAME}; client_max_window_bits=10",
+        f"{NAME}; client_max_window_bits",
+        f"{NAME}; client_max_window_bits=16",
         f"{NAME}; server_max_window_bits",
         f"{NAME}; server_no_context_takeover=yes",
         f"{NAME}; server_no_context_takeover; server_no_context_takeover",
     ],
 )
 def test_an_answer_that_was_not_asked_for_fails_the_handshake(header: str) -> None:
-    """RFC 6455 section 4.1 and RFC 7692 section 7.1.2.2: client_max_window_bits was not offered."""
+    """RFC 6455 section 4.1 and RFC 7692 section 7.1: in an answer, a window has its size."""
     with pytest.raises(ValueError, match=NAME if header != "other" else "not offered"):
         accept_answer(parse_extensions([header]))
 

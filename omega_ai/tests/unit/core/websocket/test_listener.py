@@ -29,6 +29,8 @@ from omega_ai.core.websocket.handshake import accept_value
 from omega_ai.core.websocket.listener import StrictListener, accept_with, agreed_deflate, upgrade_for_picows
 from omega_ai.tests.unit.core.websocket.wire import MASK, REQUEST, Frame, Recording, masked, read_frames
 
+ANSWER = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
 
 class Listener(Recording, StrictListener):
     """Records, and echoes text."""
@@ -155,7 +157,8 @@ async def test_as_a_client_it_masks_and_waits_for_the_server_to_end() -> None:
         key = next(line.split(": ")[1] for line in head.split("\r\n") if "-Key" in line)
         writer.write(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {accept_value(key)}\r\nSec-WebSocket-Extensions: {OFFER}\r\n\r\n".encode()
+            f"Sec-WebSocket-Accept: {accept_value(key)}\r\n"
+            f"Sec-WebSocket-Extensions: {ANSWER}\r\n\r\n".encode()
         )
         writer.write(text_frame(b"hi") + EMPTY_CLOSE)
         while len(got) < 8 + 6:
