@@ -64,7 +64,7 @@ def _command(name: str, summary: str) -> str:
         extras = [
             item for item in getattr(hints[parameter.name], "__metadata__", ()) if isinstance(item, Parameter)
         ]
-        row = _row(name, parameter, descriptions[parameter.name])
+        row = _row(name, parameter, extras, descriptions[parameter.name])
         groups.setdefault(_group(extras), []).append(row)
     for group, rows in groups.items():
         if group:
@@ -81,8 +81,9 @@ def _group(extras: list[Parameter]) -> str:
     return ""
 
 
-def _row(command: str, parameter: inspect.Parameter, description: str) -> str:
-    option = parameter.name.replace("_", "-")
+def _row(command: str, parameter: inspect.Parameter, extras: list[Parameter], description: str) -> str:
+    named = [name for extra in extras for name in extra.name or ()]
+    option = named[0].lstrip("-") if named else parameter.name.replace("_", "-")
     shown = f"--{option}" if parameter.kind is parameter.KEYWORD_ONLY else option.upper()
     variable = f"`{variable_of(option)}`"
     if other := CUSTOMARY.get((command, option)):
