@@ -60,7 +60,7 @@ class FeedThread:
         self._ready: concurrent.futures.Future[Endpoints] = concurrent.futures.Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._main, name="feed under test")
+        self._thread = threading.Thread(target=self._main, name="feed under test", daemon=True)
         self._quiet = False
         self.at = Listening("", None, None)
 

@@ -20,6 +20,7 @@ class Configuration:
     certificate: Path | None
     token: str | None
     timeout: float
+    test_timeout: float
     clock_allowance: float
     listeners: int
     load_clients: int
@@ -29,7 +30,7 @@ class Configuration:
 
 
 def from_environment() -> Configuration:
-    """The configuration; ends the run with one sentence if a value is of no use."""
+    """The configuration; fails with one sentence if a value is of no use."""
     certificate = os.environ.get("SSL_CERT_PATH")
     return Configuration(
         url=_url("TEST_SERVER_URL", "ws://localhost:8765", "ws://"),
@@ -37,6 +38,7 @@ def from_environment() -> Configuration:
         certificate=Path(certificate) if certificate else None,
         token=os.environ.get("TEST_TOKEN") or None,
         timeout=_number("TEST_TIMEOUT", 5.0, 0.1, 600),
+        test_timeout=_number("TEST_TOTAL_TIMEOUT", 60.0, 1, 86_400),
         clock_allowance=_number("TEST_CLOCK_ALLOWANCE", 0.25, 0, 3600),
         listeners=int(_number("TEST_LISTENERS", 100, 2, 10_000)),
         load_clients=int(_number("TEST_LOAD_CLIENTS", 25, 1, 10_000)),
@@ -49,7 +51,7 @@ def from_environment() -> Configuration:
 def _url(name: str, default: str, scheme: str) -> str:
     url = os.environ.get(name) or default
     if not url.startswith(scheme):
-        raise pytest.UsageError(f"{name} must begin with {scheme}, not {url!r}")
+        pytest.fail(f"{name} must begin with {scheme}, not {url!r}", pytrace=False)
     return url
 
 
@@ -58,7 +60,7 @@ def _number(name: str, default: float, low: float, high: float) -> float:
     try:
         value = default if text is None else float(text)
     except ValueError:
-        raise pytest.UsageError(f"{name} must be a number, not {text!r}") from None
+        pytest.fail(f"{name} must be a number, not {text!r}", pytrace=False)
     if not low <= value <= high:
-        raise pytest.UsageError(f"{name} must be {low:g} to {high:g}, not {text}")
+        pytest.fail(f"{name} must be {low:g} to {high:g}, not {text}", pytrace=False)
     return value

@@ -63,7 +63,10 @@ def target_server(configuration: Configuration, directory: Path) -> Iterator[Tar
         return
     for url in (configuration.url, configuration.tls_url):
         if not is_loopback(urlsplit(url).hostname or ""):
-            pytest.fail(f"{SUITE}: {url} is on another machine, and no server of ours answers there ({why})")
+            pytest.fail(
+                f"{SUITE}: {url} is on another machine, and no server of ours answers there ({why})",
+                pytrace=False,
+            )
     notices = []
     ports = []
     for url in (configuration.url, configuration.tls_url):
