@@ -19,13 +19,14 @@ from omega_ai.core.scheduler import LoopScheduler
 from omega_ai.core.websocket.ring import open_ring
 from omega_ai.data_feed.access import Certificate, Context, Gate, certificate, token_keys, utc
 from omega_ai.data_feed.broker import open_broker
-from omega_ai.data_feed.broker.base import Broker
+from omega_ai.data_feed.broker.base import Broker, LeasedBroker
 from omega_ai.data_feed.feed_view import Parts, View
 from omega_ai.data_feed.history_reader import HistoryReader
 from omega_ai.data_feed.http.app import Runner, make_app, start_http
+from omega_ai.data_feed.lease import RedundantPublisher
 from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.snapshot import Snapshot
-from omega_ai.data_feed.pipeline import Pipeline
+from omega_ai.data_feed.pipeline import Pipeline, Publish
 from omega_ai.data_feed.price_index import PriceIndex, PublishPolicy
 from omega_ai.data_feed.settings import FeedSettings
 from omega_ai.data_feed.sources import open_source
@@ -145,7 +146,7 @@ class Feed:
         self._stack.push_async_callback(broker.close)
         await broker.start()
         hub = await self._hub(broker)
-        pipeline = self._pipeline(broker, source)
+        pipeline = self._pipeline(await self._publish(broker), source)
         lag = LoopLag(self.clock, LoopScheduler(asyncio.get_running_loop()))
         lag.start()
         self._stack.callback(lag.stop)
@@ -244,9 +245,18 @@ class Feed:
         await pool.start()
         return _Ports(*ports)
 
-    def _pipeline(self, broker: Broker, source: Source | None) -> Pipeline:
+    async def _publish(self, broker: Broker) -> Publish:
+        """How prices are published: of several processes that take them in, by one at a time."""
+        if self.settings.role != "ingest" or not isinstance(broker, LeasedBroker):
+            return broker.publish
+        publisher = RedundantPublisher(broker, clock=self.clock)
+        self._stack.push_async_callback(publisher.close)
+        await publisher.start()
+        return publisher.publish
+
+    def _pipeline(self, publish: Publish, source: Source | None) -> Pipeline:
         pipeline = Pipeline(
-            broker.publish,
+            publish,
             PriceIndex(simulated=source is not None and source.simulated),
             PublishPolicy(min_interval_ms=min(self.settings.price_interval_ms, 1000)),
             clock=self.clock,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 MAX_BODY_BYTES = 1_048_576
 """The largest body a broker accepts: what the server accepts from a client (1 MiB)."""
@@ -160,6 +160,48 @@ class Broker(Protocol):
         Raises:
             BrokerError: no answer.
         """
+        ...
+
+
+class Claim(NamedTuple):
+    """An answer to ``LeasedBroker.claim``: whether the lease is ours, its fencing token, seconds it runs."""
+
+    held: bool
+    token: int
+    left: float
+
+
+@runtime_checkable
+class LeasedBroker(Broker, Protocol):
+    """A broker shared by processes of which one at a time may publish what a source gives."""
+
+    async def claim(self, holder: str, seconds: float, floor: int = 0) -> Claim:
+        """Take the lease for ``seconds``, or renew it; with a token of at least ``floor``.
+
+        Whoever held it last and was followed by nobody keeps the token.
+
+        Raises:
+            BrokerError: the broker is away.
+        """
+        ...
+
+    async def release(self, holder: str) -> None:
+        """Give the lease up, if it is ours."""
+        ...
+
+    async def fence(self, channels: Iterable[str], token: int) -> int:
+        """Have ``channels`` refuse publications with a token below ``token``; returns the highest asked for.
+
+        When that is not above ``token``, whatever holders of older tokens published is in the history by now,
+        and nothing of theirs will follow.
+
+        Raises:
+            BrokerError: the broker is away; some channels may be fenced.
+        """
+        ...
+
+    def begin_term(self, token: int, deposed: Callable[[], None]) -> None:
+        """Publish under ``token`` from now on; ``deposed`` is told when a publication was refused for it."""
         ...
 
 

@@ -17,7 +17,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import hiredis
 
@@ -30,6 +30,7 @@ from omega_ai.data_feed.broker.base import (
     BrokerError,
     BrokerStatus,
     BrokerUnreachable,
+    Claim,
     Deliver,
     History,
     Position,
@@ -39,7 +40,15 @@ from omega_ai.data_feed.broker.redis_address import parse_address
 from omega_ai.data_feed.broker.redis_connection import ConnectionLost, RedisConnection, explain_reply
 from omega_ai.data_feed.broker.redis_link import Link
 from omega_ai.data_feed.broker.redis_reader import Reader
-from omega_ai.data_feed.broker.redis_script import POSITION, PUBLISH
+from omega_ai.data_feed.broker.redis_script import (
+    CLAIM,
+    FENCE,
+    LEASE_KEY,
+    POSITION,
+    PUBLISH,
+    RELEASE,
+    keys_of,
+)
 from omega_ai.data_feed.broker.redis_subscriber import Subscriber
 from omega_ai.data_feed.broker.redis_writer import Server, Writer
 
@@ -89,6 +98,7 @@ class RedisBroker:
         self._down = f"Redis at {self.address} has not been asked yet"
         self._refusal: str | None = None
         self._checker: asyncio.Task[None] | None = None
+        self._deposed: Callable[[], None] = lambda: None
         spread = rng or random.Random()
         self._reader = Reader(self._connection, lambda: self._server.run_id, history_messages)
         self._subscriber = Subscriber(self._reader)
@@ -96,6 +106,7 @@ class RedisBroker:
             now=clock.monotonic,
             seen=self._subscriber.position,
             refused=self._refused,
+            fenced=self._fenced,
             history_messages=history_messages,
             history_seconds=history_seconds,
             history_bytes=history_bytes,
@@ -194,6 +205,24 @@ class RedisBroker:
         check_channel(channel)
         return await self._patiently(lambda: self._reader.history(channel, since, limit))
 
+    async def claim(self, holder: str, seconds: float, floor: int = 0) -> Claim:
+        """See ``LeasedBroker.claim``."""
+        held, token, left = await self._script(CLAIM, LEASE_KEY, holder, int(seconds * 1000), floor)
+        return Claim(bool(held), int(token), left / 1000)
+
+    async def release(self, holder: str) -> None:
+        """See ``LeasedBroker.release``."""
+        await self._script(RELEASE, LEASE_KEY, holder)
+
+    async def fence(self, channels: Iterable[str], token: int) -> int:
+        """See ``LeasedBroker.fence``."""
+        return max([int(await self._script(FENCE, keys_of(channel).meta, token)) for channel in channels])
+
+    def begin_term(self, token: int, deposed: Callable[[], None]) -> None:
+        """See ``LeasedBroker.begin_term``."""
+        self._deposed = deposed
+        self._writer.begin_term(token)
+
     def status(self) -> BrokerStatus:
         """How Redis fares, with what to do about it when it does not fare well."""
         waiting = len(self._writer)
@@ -221,6 +250,13 @@ class RedisBroker:
     def dropped(self) -> int:
         """Publications refused because too many waited."""
         return self._writer.dropped
+
+    async def _script(self, script: str, key: bytes, *arguments: str | int) -> Any:
+        """A script that is seldom used: sent whole."""
+        return await self._patiently(lambda: self._connection().call("EVAL", script, "1", key, *arguments))
+
+    def _fenced(self) -> None:
+        self._deposed()
 
     async def _patiently(self, read: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Bridge a connection that was cut and is back in a moment: asking again does no harm."""

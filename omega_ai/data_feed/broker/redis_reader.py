@@ -32,6 +32,7 @@ class Reader:
     ) -> None:
         self._connection = connection
         self._run_id = run_id
+        self._vouched: set[str] = set()
         # The stream is cut in whole nodes, so it may hold somewhat more than the bound.
         self._most = 2 * max(history_messages, 1) + 1000
 
@@ -48,12 +49,21 @@ class Reader:
         tail = ("2", keys.meta, keys.stream, new_epoch(), self._run_id(), *seen)
         connection = self._connection()
         try:
-            epoch, seq = await connection.call("EVALSHA", POSITION_SHA, *tail)
+            answer = await connection.call("EVALSHA", POSITION_SHA, *tail)
         except hiredis.ReplyError as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
-            epoch, seq = await connection.call("EVAL", POSITION, *tail)
+            answer = await connection.call("EVAL", POSITION, *tail)
+        epoch, seq, run = answer[:3]
+        (self._vouched.add if run == self._run_id().encode() else self._vouched.discard)(channel)
         return Position(epoch.decode(), int(seq))
+
+    def vouched(self, channel: str) -> bool:
+        """Whether the position read last is that of the newest message, for certain.
+
+        It is when the Redis process that took the message is the one that was asked: it forgets nothing.
+        """
+        return channel in self._vouched
 
     async def peek(self, channels: list[str]) -> dict[str, Position]:
         """The positions of ``channels``, of those that have one, in one round trip."""

@@ -4,13 +4,17 @@ Keys of channel ``btc_price``, all with one hash tag, so that in a cluster they 
 
 ``omega:{btc_price}:meta``
     hash: ``epoch``; ``seq`` (of the newest message); ``run`` (the ``run_id`` of the Redis process that took
-    it); ``p:<publisher>`` = ``<number>:<seq>``, the number of each publisher's last publication.
+    it); ``p:<publisher>`` = ``<number>:<seq>``, the number of each publisher's last publication; ``fence``,
+    the newest fencing token: publications that carry an older one are refused (see ``data_feed.lease``).
 ``omega:{btc_price}:stream``
     stream: entry ``<seq>-0`` with field ``m``, the message.
 ``omega:{btc_price}:latest``
     string: the newest message.
 ``omega:{btc_price}:live``
     pub/sub channel: each message.
+
+And ``omega:{lease}:ingest``, a hash: ``holder``, ``token`` and ``until`` (Redis's time, ms) of the lease of
+those who publish what a source gives.
 """
 
 from __future__ import annotations
@@ -55,11 +59,15 @@ def keys_of(channel: str) -> Keys:
 PUBLISH = f"""
 local n, first, candidate, run = tonumber(ARGV[2]), ARGV[2] == ARGV[3], ARGV[4], ARGV[5]
 local field = 'p:' .. ARGV[1]
-local m = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'run', field)
+local m = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'run', field, 'fence')
 local epoch, seq = m[1], tonumber(m[2] or nil)
+local token, fence = tonumber(ARGV[14]), tonumber(m[5] or nil) or 0
 local last = m[4] and tonumber(string.match(m[4], '^%d+'))
 if epoch and seq and last and n <= last then
   return {{epoch, m[2]}}
+end
+if token > 0 and token < fence then
+  return redis.error_reply('STALE another publisher has taken the lease')
 end
 local lost = not epoch or not seq
   or ARGV[9] == '1'
@@ -102,13 +110,19 @@ if lost then
   place()
   redis.call('DEL', KEYS[1], KEYS[2])
   redis.call('XADD', KEYS[2], '1-0', 'm', message)
+  if fence > token then
+    redis.call('HSET', KEYS[1], 'fence', m[5])
+  end
+end
+if token > fence or (lost and token > 0 and token == fence) then
+  redis.call('HSET', KEYS[1], 'fence', ARGV[14])
 end
 local mark = ARGV[2] .. ':' .. at
 if last and m[3] == run then
   redis.call('HSET', KEYS[1], 'seq', at, field, mark)
 else
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', at, 'run', run, field, mark)
-  if redis.call('HLEN', KEYS[1]) > {PUBLISHERS + 3} then
+  if redis.call('HLEN', KEYS[1]) > {PUBLISHERS + 3} + (m[5] and 1 or 0) then
     local all, oldest, oldest_at = redis.call('HGETALL', KEYS[1]), nil, nil
     for i = 1, #all, 2 do
       if string.sub(all[i], 1, 2) == 'p:' then
@@ -133,13 +147,55 @@ return seq
 # the first message can tell that he missed none; and one that has gone back behind what the caller saw gets
 # another.
 POSITION = """
-local m = redis.call('HMGET', KEYS[1], 'epoch', 'seq')
+local m = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'run', 'fence')
 if m[1] and m[2] and not (m[1] == ARGV[3] and tonumber(m[2]) < tonumber(ARGV[4])) then
   return m
 end
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', '0', 'run', ARGV[2])
-return {ARGV[1], '0'}
+if m[4] then
+  redis.call('HSET', KEYS[1], 'fence', m[4])
+end
+return {ARGV[1], '0', ARGV[2]}
+"""
+
+LEASE_KEY = b"omega:{lease}:ingest"
+
+# Take or renew the lease. Whoever held it last and was followed by nobody keeps the token, however long it
+# was away: nothing was published by another meanwhile. A token is greater than any before it, also when Redis
+# has forgotten those: it is at least the time in microseconds.
+CLAIM = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local m = redis.call('HMGET', KEYS[1], 'holder', 'token', 'until')
+local token, floor = tonumber(m[2] or nil) or 0, tonumber(ARGV[3])
+if m[1] ~= ARGV[1] or token < floor then
+  local left = (tonumber(m[3] or nil) or 0) - now
+  if m[1] and m[1] ~= ARGV[1] and left > 0 then
+    return {0, string.format('%.0f', token), left}
+  end
+  token = math.max(token + 1, floor, t[1] * 1000000 + t[2])
+end
+local text = string.format('%.0f', token)
+redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'token', text, 'until', string.format('%.0f', now + ARGV[2]))
+return {1, text, tonumber(ARGV[2])}
+"""
+
+RELEASE = """
+if redis.call('HGET', KEYS[1], 'holder') == ARGV[1] then
+  redis.call('HSET', KEYS[1], 'holder', '', 'until', '0')
+end
+return 1
+"""
+
+# From now on a channel refuses what carries an older token. Answers the token that it asks for.
+FENCE = """
+local fence = redis.call('HGET', KEYS[1], 'fence')
+if fence and tonumber(fence) > tonumber(ARGV[1]) then
+  return fence
+end
+redis.call('HSET', KEYS[1], 'fence', ARGV[1])
+return ARGV[1]
 """
 
 

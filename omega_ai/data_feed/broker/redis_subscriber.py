@@ -55,6 +55,7 @@ class _Channel:
         "prefix",
         "refused",
         "round",
+        "vouched",
     )
 
     def __init__(self, name: str, live: bytes) -> None:
@@ -73,6 +74,8 @@ class _Channel:
         self.held_bytes = 0
         self.joined = asyncio.Event()
         self.refused: str | None = None
+        self.vouched = False
+        """The position is, or follows on, one that was the newest when it was taken."""
         self.behind: Position | None = None
         """What Redis had at the last check when it was ahead of us."""
 
@@ -98,9 +101,12 @@ class Subscriber:
         """Gaps that could not be filled."""
 
     def position(self, name: str) -> Position | None:
-        """Of what was delivered last on channel ``name``, if it is subscribed."""
+        """Of what was delivered last on channel ``name``, if it can vouch for Redis having forgotten nothing.
+
+        What was read from a Redis that had been restarted before cannot: it may have been cut short by then.
+        """
         channel = self._channels.get(name)
-        return channel.position if channel is not None and channel.position is not _UNKNOWN else None
+        return channel.position if channel is not None and channel.vouched else None
 
     def connected(self, connection: RedisConnection) -> None:
         """Join every channel on ``connection``; what was missed since the last one is filled in."""
@@ -146,6 +152,7 @@ class Subscriber:
                     raise BrokerError(channel.refused)
                 if channel.position is _UNKNOWN:
                     self._place(channel, await self._reader.position(name))
+                    channel.vouched = self._reader.vouched(name)
                     self._settle(channel)
             # No await from here on: positions and joining are one step.
             positions: dict[str, Position] = {}
@@ -212,6 +219,7 @@ class Subscriber:
         except ValueError:
             self.strange += 1
             return
+        channel.vouched = True  # Just taken by the Redis that runs now: what it had lost before, it has lost.
         if not channel.filling and epoch == at.epoch:
             if seq == at.seq + 1:
                 channel.position = Position(epoch, seq)

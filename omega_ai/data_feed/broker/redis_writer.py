@@ -60,11 +60,24 @@ class _Channel:
         """Now and then (time, known, written), by which old history is cut off."""
 
 
-class _Entry:
-    __slots__ = ("body", "channel", "fresh", "number", "ordinal")
+class _Term:
+    """Under which name and fencing token publications are made; ``0`` is no token."""
 
-    def __init__(self, channel: _Channel, number: int, ordinal: int, body: bytes, fresh: bool) -> None:
+    __slots__ = ("publisher", "token")
+
+    def __init__(self, token: int) -> None:
+        self.publisher = new_connection_id().encode()
+        self.token = b"%d" % token
+
+
+class _Entry:
+    __slots__ = ("body", "channel", "fresh", "number", "ordinal", "term")
+
+    def __init__(
+        self, channel: _Channel, term: _Term, number: int, ordinal: int, body: bytes, fresh: bool
+    ) -> None:
         self.channel = channel
+        self.term = term
         self.number = number
         self.ordinal = ordinal
         self.body = body
@@ -78,8 +91,10 @@ class Writer:
         now: monotonic seconds.
         seen: what the subscribing side knows of a channel's position, if anything.
         refused: told the error text when Redis refuses a publication, and None when it takes them again.
+        fenced: told that publications were dropped because another publisher has taken the lease.
         history_messages, history_seconds, history_bytes: the bounds of a channel's history.
         buffer_messages, buffer_bytes: the bounds of what waits while Redis is away.
+        publish: the command that sends to a live channel; ``SPUBLISH`` in a cluster.
     """
 
     def __init__(
@@ -88,21 +103,25 @@ class Writer:
         now: Callable[[], float],
         seen: Callable[[str], Position | None],
         refused: Callable[[str | None], None],
+        fenced: Callable[[], None],
         history_messages: int,
         history_seconds: float,
         history_bytes: int,
         buffer_messages: int,
         buffer_bytes: int,
+        publish: bytes = b"PUBLISH",
     ) -> None:
         self._now = now
+        self._publish = publish
         self._seen = seen
         self._refused = refused
+        self._fenced = fenced
         self._maxlen = str(max(history_messages, 1)).encode()
         self._history_seconds = history_seconds
         self._history_bytes = history_bytes
         self._buffer_messages = buffer_messages
         self._buffer_bytes = buffer_bytes
-        self._publisher = new_connection_id().encode()
+        self._term = _Term(0)
         self._channels: dict[str, _Channel] = {}
         self._buffer: deque[_Entry] = deque()
         self._bytes = 0
@@ -116,6 +135,8 @@ class Writer:
         self._closed = False
         self.dropped = 0
         """Publications refused because the buffer was full."""
+        self.stale = 0
+        """Publications dropped because they carried a stale fencing token."""
 
     def __len__(self) -> int:
         return len(self._buffer)
@@ -138,13 +159,23 @@ class Writer:
             )
         channel.accepted += 1
         self._ordinal += 1
-        self._buffer.append(_Entry(channel, channel.accepted, self._ordinal, body, channel.fresh))
+        entry = _Entry(channel, self._term, channel.accepted, self._ordinal, body, channel.fresh)
+        self._buffer.append(entry)
         self._bytes += len(body)
         channel.fresh = False
         if not self._busy and self._connection is not None and self._loop is not None:
             # Whatever else is published in this turn of the loop goes in the same round trip.
             self._busy = True
             self._loop.call_soon(self._drain)
+
+    def begin_term(self, token: int) -> None:
+        """Publish under ``token`` from now on; what waits keeps its own, and may be refused for it.
+
+        Under another publisher's name as well: a number that was dropped must not look like a loss.
+        """
+        self._term = _Term(token)
+        for channel in self._channels.values():
+            channel.accepted = 0
 
     def connected(self, connection: RedisConnection, server: Server) -> None:
         """Write on ``connection`` from now on."""
@@ -175,7 +206,7 @@ class Writer:
             async with asyncio.timeout(timeout):
                 await self.flush()
                 if self._connection is not None:
-                    field = b"p:" + self._publisher
+                    field = b"p:" + self._term.publisher
                     forget: list[Command] = [("HDEL", c.keys.meta, field) for c in self._channels.values()]
                     if forget and self._connection is not None:
                         await self._connection.call_all(forget)
@@ -198,7 +229,10 @@ class Writer:
         commands: list[Command] = []
         firsts: dict[str, bytes] = {}
         size = 0
+        term = self._buffer[0].term
         for entry in islice(self._buffer, PIPELINE_MESSAGES):
+            if entry.term is not term:
+                break
             channel = entry.channel
             first = firsts.get(channel.name)
             if first is None:
@@ -220,7 +254,7 @@ class Writer:
                     PUBLISH_SHA,
                     b"4",
                     *channel.keys,
-                    self._publisher,
+                    term.publisher,
                     b"%d" % entry.number,
                     first,
                     candidate,
@@ -232,7 +266,8 @@ class Writer:
                     self._maxlen,
                     channel.cut,
                     entry.body,
-                    b"PUBLISH",
+                    self._publish,
+                    term.token,
                 )
             )
         trims = self._trims(firsts)
@@ -255,12 +290,15 @@ class Writer:
             return
         left: list[_Entry] = []
         error: hiredis.ReplyError | None = None
+        stale = 0
         for entry, reply in zip(batch, replies, strict=False):
             channel = entry.channel
             if type(reply) is int and reply:
                 channel.known = Position(channel.known.epoch, reply)
             elif type(reply) is list:
                 channel.known = Position(reply[0].decode(), int(reply[1]))
+            elif isinstance(reply, hiredis.ReplyError) and str(reply).startswith("STALE"):
+                stale += 1
             else:
                 if isinstance(reply, hiredis.ReplyError) and error is None:
                     error = reply
@@ -273,6 +311,9 @@ class Writer:
             buffer.popleft()
         buffer.extendleft(reversed(left))
         self._wake_flushes()
+        if stale:
+            self.stale += stale
+            self._fenced()
         if error is None:
             self._refused(None)
             self._drain()

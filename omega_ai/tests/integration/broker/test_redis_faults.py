@@ -178,6 +178,37 @@ async def test_a_fresh_publisher_does_not_trust_a_restarted_redis(valkey: Valkey
     assert positions[2] == Position(positions[1].epoch, 2)
 
 
+async def test_a_fresh_process_does_not_vouch_for_what_it_only_read(valkey: ValkeyProcess) -> None:
+    """It subscribes and then publishes, as a feed does: the position it was told proves nothing either."""
+    async with redis_broker(valkey.url) as broker:
+        broker.publish("btc_price", body(1))
+        await broker.flush()
+    valkey.stop()
+    valkey.start()
+    async with redis_broker(valkey.url) as broker:
+        seen: list[Publication] = []
+        told = await broker.subscribe(["btc_price"], seen.append)
+        broker.publish("btc_price", body(2))
+        await until(lambda: seen)
+        assert seen[0].seq == 1
+        assert seen[0].epoch != told["btc_price"].epoch
+
+
+async def test_a_position_read_before_the_restart_vouches(valkey: ValkeyProcess) -> None:
+    """Redis itself took the newest message when it was read: a restart that kept it continues the epoch."""
+    async with redis_broker(valkey.url) as writer:
+        writer.publish("btc_price", body(1))
+        await writer.flush()
+        async with redis_broker(valkey.url) as broker:
+            seen: list[Publication] = []
+            told = await broker.subscribe(["btc_price"], seen.append)
+            valkey.stop()
+            valkey.start()
+            broker.publish("btc_price", body(2))
+            await until(lambda: seen)
+            assert (seen[0].epoch, seen[0].seq) == (told["btc_price"].epoch, 2)
+
+
 async def test_a_second_publisher_continues_the_sequence_of_the_first(valkey: ValkeyProcess) -> None:
     """While Redis runs, processes come and go and the epoch stays."""
     positions = []

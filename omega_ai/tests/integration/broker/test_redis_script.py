@@ -8,7 +8,16 @@ import hiredis
 import pytest
 
 from omega_ai.data_feed.broker.base import message_of
-from omega_ai.data_feed.broker.redis_script import POSITION, PUBLISH, PUBLISHERS, keys_of
+from omega_ai.data_feed.broker.redis_script import (
+    CLAIM,
+    FENCE,
+    LEASE_KEY,
+    POSITION,
+    PUBLISH,
+    PUBLISHERS,
+    RELEASE,
+    keys_of,
+)
 from omega_ai.tests.integration.broker.support import body
 from omega_ai.tests.valkey import ValkeyProcess
 
@@ -38,12 +47,13 @@ class Script:
         durable: int = 0,
         fresh: int = 0,
         text: bytes | None = None,
+        token: int = 0,
     ) -> Any:
         self.begun += 1
         return self.command(
             *("EVAL", PUBLISH, 4, *KEYS, by, number, number if first is None else first),
             *(f"epoch{self.begun}", run, durable, *known, fresh, 1000, len(b'{"type":"btc_price"')),
-            *(body(number) if text is None else text, "PUBLISH"),
+            *(body(number) if text is None else text, "PUBLISH", token),
         )
 
     def stream(self) -> list[int]:
@@ -197,12 +207,61 @@ def test_position_makes_an_epoch_once_and_anew_when_redis_went_back(script: Scri
     """Whoever saw more than Redis still has ends the epoch; whoever saw less does not."""
 
     def position(candidate: str, epoch: str = "", seq: int = 0) -> Any:
-        return script.command("EVAL", POSITION, 2, KEYS.meta, KEYS.stream, candidate, "run1", epoch, seq)
+        return script.command("EVAL", POSITION, 2, KEYS.meta, KEYS.stream, candidate, "run1", epoch, seq)[:3]
 
-    assert position("e1") == [b"e1", b"0"]
-    assert position("e2") == [b"e1", b"0"]
+    assert position("e1") == [b"e1", b"0", b"run1"]
+    assert position("e2") == [b"e1", b"0", b"run1"]
     assert script.publish(1) == [b"e1", b"1"]
-    assert position("e3", "e1", 1) == [b"e1", b"1"]
-    assert position("e4", "other", 9) == [b"e1", b"1"]
-    assert position("e5", "e1", 2) == [b"e5", b"0"]
+    assert position("e3", "e1", 1) == [b"e1", b"1", b"run1"]
+    assert position("e4", "other", 9) == [b"e1", b"1", b"run1"]
+    assert position("e5", "e1", 2) == [b"e5", b"0", b"run1"]
     assert script.stream() == []
+
+
+def test_a_stale_fencing_token_is_refused(script: Script) -> None:
+    """Whoever has no token is not asked for one; a newer token fences the older, also in a new epoch."""
+    assert script.publish(1, token=5) == [b"epoch1", b"1"]
+    assert script.publish(1, by="B", token=7) == [b"epoch1", b"2"]
+    assert str(script.publish(2, token=5)).startswith("STALE")
+    assert script.publish(1, by="client") == [b"epoch1", b"3"]
+    assert script.publish(2, by="client", fresh=1) == [b"epoch5", b"1"]
+    assert str(script.publish(3, token=5)).startswith("STALE")
+    assert script.publish(2, by="B", token=7) == [b"epoch5", b"2"]
+
+
+def test_fence_answers_the_highest_token_and_outlives_a_new_epoch(script: Script) -> None:
+    """A channel that nobody published on yet can be fenced; the look at its position keeps that."""
+
+    def fence(token: int) -> int:
+        return int(script.command("EVAL", FENCE, 1, KEYS.meta, token))
+
+    assert fence(7) == 7
+    assert fence(5) == 7
+    script.command("EVAL", POSITION, 2, KEYS.meta, KEYS.stream, "e1", "run1", "", 0)
+    assert str(script.publish(1, token=5)).startswith("STALE")
+    assert fence(9) == 9
+
+
+def test_the_lease_has_one_holder_and_its_tokens_grow(script: Script) -> None:
+    """Renewing keeps the token; another gets it once it has run out or was given up, with a greater token."""
+
+    def claim(holder: str, milliseconds: int, floor: int = 0) -> tuple[bool, int]:
+        held, token, _ = script.command("EVAL", CLAIM, 1, LEASE_KEY, holder, milliseconds, floor)
+        return bool(held), int(token)
+
+    first = claim("a", 60_000)
+    assert first[0]
+    assert claim("a", 60_000) == first
+    assert claim("b", 60_000) == (False, first[1])
+    claim("a", 0)
+    assert claim("a", 0) == first, "nobody followed: the token is still the newest"
+    second = claim("b", 60_000)
+    assert second[0]
+    assert second[1] > first[1]
+    script.command("EVAL", RELEASE, 1, LEASE_KEY, "a")
+    assert not claim("a", 60_000)[0], "only the holder can give it up"
+    script.command("EVAL", RELEASE, 1, LEASE_KEY, "b")
+    third = claim("a", 60_000)
+    assert third[0]
+    assert third[1] > second[1]
+    assert claim("a", 60_000, third[1] + 10**9) == (True, third[1] + 10**9)
