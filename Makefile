@@ -14,7 +14,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check cover format docs lock build clean
+.PHONY: help run test check cover bench format docs lock build clean
 
 help: ## say what there is
 	@echo "OMEGA BTC AI. Targets:"
@@ -35,6 +35,10 @@ check: $(DEV) ## lint, format, types, borders between the parts
 
 cover: $(TEST) ## run the test suite and say what it does not reach
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+bench: $(TEST) ## measure what a message costs on its way in, and what the brokers do
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/broker.py
 
 format: $(DEV) ## put the code in order
 	$(BIN)/ruff check --fix

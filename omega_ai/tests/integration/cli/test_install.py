@@ -143,3 +143,24 @@ def test_without_a_python_make_says_what_is_missing(clone: Path, tmp_path: Path,
     assert done.returncode != 0
     assert "No Python 3.11 or newer is on PATH" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_without_a_network_make_says_what_to_do(clone: Path, tmp_path: Path) -> None:
+    """After pip's own words: what may be the matter. The next attempt begins where this one ended."""
+    done = subprocess.run(
+        ["make", "run", f"VENV={tmp_path / 'venv'}"],
+        cwd=clone,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "The packages of requirements/run.lock could not be installed" in done.stderr
+    assert "No network" in done.stderr
+    assert not (tmp_path / "venv" / ".run-installed").exists()
