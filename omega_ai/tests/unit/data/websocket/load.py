@@ -43,7 +43,7 @@ async def send_on_schedule(
 
 @contextlib.contextmanager
 def without_our_own_pauses() -> Iterator[None]:
-    """No garbage collection meanwhile: with pytest's heap it stops us for long enough to be seen as latency."""
+    """No garbage collection meanwhile: with a heap like pytest's it stops us long enough to be seen."""
     gc.collect()
     gc.disable()
     try:
