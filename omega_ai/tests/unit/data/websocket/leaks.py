@@ -16,12 +16,14 @@ SETTLE_SECONDS = 2.0
 def open_descriptors() -> dict[str, str]:
     """Every open file descriptor and what it stands for; empty where there is no ``/proc``.
 
-    ``/dev/null`` is left out: an event loop that listens keeps one, to give up when there are no more.
+    What an event loop keeps for itself is left out: its epoll and its like, and ``/dev/null``, which one that
+    listens holds in reserve. They go when the loop is collected.
     """
     found: dict[str, str] = {}
     for link in Path("/proc/self/fd").glob("*"):
         with contextlib.suppress(OSError):
-            if (stands_for := str(link.readlink())) != os.devnull:
+            stands_for = str(link.readlink())
+            if stands_for != os.devnull and _kind(stands_for) != "anon_inode":
                 found[link.name] = stands_for
     return found
 
