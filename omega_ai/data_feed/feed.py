@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from omega_ai.core.websocket.ring import open_ring
 from omega_ai.data_feed.access import Certificate, Context, Gate, certificate, token_keys, utc
 from omega_ai.data_feed.broker import open_broker
 from omega_ai.data_feed.broker.base import Broker, LeasedBroker
+from omega_ai.data_feed.fallback import Fallback
 from omega_ai.data_feed.feed_view import Parts, View
 from omega_ai.data_feed.history_reader import HistoryReader
 from omega_ai.data_feed.http.app import Runner, make_app, start_http
@@ -77,6 +78,7 @@ class Feed:
         self.server: FeedServer | None = None
         self.pool: WorkerPool | None = None
         self._certificate: Certificate | None = None
+        self._fallback: Fallback | None = None
         self._shared_port = shared_port
         self._stack = AsyncExitStack()
         self._rng = random.Random(settings.seed)
@@ -146,7 +148,13 @@ class Feed:
         self._stack.push_async_callback(broker.close)
         await broker.start()
         hub = await self._hub(broker)
-        pipeline = self._pipeline(await self._publish(broker), source)
+        publish = await self._publish(broker)
+        self._fallback = self._fall_back(publish, source)
+        pipeline = self._pipeline(
+            publish,
+            simulated=source is not None and source.simulated,
+            on_live=None if self._fallback is None else self._fallback.venue_is_live,
+        )
         lag = LoopLag(self.clock, LoopScheduler(asyncio.get_running_loop()))
         lag.start()
         self._stack.callback(lag.stop)
@@ -155,7 +163,10 @@ class Feed:
             ports = await self._serve(hub, broker, keys.authenticator)
         tls = None if self._certificate is None else self._certificate.tls
         self._view = View(
-            self, Parts(broker, hub, pipeline, source, tls, lag, self.server, self.pool), ports.ws, ports.wss
+            self,
+            Parts(broker, hub, pipeline, self._fallback, source, tls, lag, self.server, self.pool),
+            ports.ws,
+            ports.wss,
         )
         runner = await self._http(self._view)
         self._play(source, pipeline, broker)
@@ -254,16 +265,29 @@ class Feed:
         await publisher.start()
         return publisher.publish
 
-    def _pipeline(self, publish: Publish, source: Source | None) -> Pipeline:
+    def _pipeline(
+        self, publish: Publish, *, simulated: bool, on_live: Callable[[], None] | None = None
+    ) -> Pipeline:
         pipeline = Pipeline(
             publish,
-            PriceIndex(simulated=source is not None and source.simulated),
+            PriceIndex(simulated=simulated),
             PublishPolicy(min_interval_ms=min(self.settings.price_interval_ms, 1000)),
             clock=self.clock,
             scheduler=LoopScheduler(asyncio.get_running_loop()),
+            simulated=simulated,
+            on_live=on_live,
         )
         self._stack.callback(pipeline.stop)
         return pipeline
+
+    def _fall_back(self, publish: Publish, source: Source | None) -> Fallback | None:
+        """Simulated prices for as long as no venue has been reached, if that was asked for."""
+        if source is None or source.simulated or self.settings.fallback != "simulated":
+            return None
+        simulation = open_source(structs.replace(self.settings, source="simulated"), clock=self.clock)
+        if simulation is None:
+            return None
+        return Fallback(simulation, self._pipeline(publish, simulated=True))
 
     async def _http(self, view: View) -> Runner | None:
         settings = self.settings
@@ -290,6 +314,8 @@ class Feed:
                     self.failed.set_exception(error)
 
         self._task(play())
+        if self._fallback is not None:
+            self._task(self._fallback.run(broker.flush))
 
     def _task(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` until the feed ends; should it fail, so does the feed."""

@@ -10,6 +10,7 @@ from msgspec import structs
 from omega_ai import __version__
 from omega_ai.data_feed.access import utc
 from omega_ai.data_feed.broker.base import Broker, History, Position
+from omega_ai.data_feed.fallback import Fallback
 from omega_ai.data_feed.http.view import Check, LatestPrice
 from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.merge import merge_snapshots
@@ -32,6 +33,7 @@ class Parts(NamedTuple):
     broker: Broker
     hub: Hub
     pipeline: Pipeline
+    fallback: Fallback | None
     source: Source | None
     tls: ReloadableContext | None
     lag: LoopLag
@@ -73,6 +75,8 @@ class View:
         return checks
 
     def _source_check(self, source: Source) -> Check:
+        fallback = self._parts.fallback
+        simulating = fallback is not None and fallback.active
         statuses = self._pipeline.statuses()
         live = [status.venue for status in statuses if status.state == "live"]
         if live:
@@ -81,7 +85,8 @@ class View:
             # A recording that is over is no fault of the server.
             return Check("source", ok=True, detail=f"{source.name}: nothing more to play")
         why = "; ".join(f"{s.venue}: {s.detail or s.state}" for s in statuses) or "no venue has answered yet"
-        return Check("source", ok=False, detail=f"no venue can be reached ({why}); see the status channel")
+        now = "prices are simulated meanwhile" if simulating else "still trying"
+        return Check("source", ok=False, detail=f"no venue can be reached, {now} ({why})")
 
     def latest_price(self) -> LatestPrice | None:
         """See ``FeedView``."""
@@ -103,15 +108,18 @@ class View:
     def _own_snapshot(self) -> Snapshot:
         status = self._broker.status()
         now = self._clock.monotonic()
-        price_at = self._pipeline.price_at
+        fallback = self._parts.fallback
+        simulating = fallback is not None and fallback.active
+        pipeline = fallback.pipeline if fallback is not None and fallback.active else self._pipeline
+        price_at = pipeline.price_at
         snapshot = Snapshot(
             now_ns=self._clock.time_ns(),
             uptime=now - self._started,
             max_connections=self._settings.max_connections,
             published=dict(self._pipeline.published),
             broker=BrokerFigures(connected=status.connected, detail=status.detail, buffered=status.buffered),
-            sources=self._pipeline.statuses(),
-            price_state=self._pipeline.price_state,
+            sources=[*self._pipeline.statuses(), *(pipeline.statuses() if simulating else [])],
+            price_state=pipeline.price_state,
             price_age=None if price_at is None else now - price_at,
             certificate_left=self._certificate_left(),
             loop_lag=self._parts.lag.read(),

@@ -32,7 +32,10 @@ Publish = Callable[[str, bytes], None]
 
 
 class Pipeline:
-    """See the module's text. ``emit`` and ``report`` are what a source is run with."""
+    """See the module's text. ``emit`` and ``report`` are what a source is run with.
+
+    ``simulated`` marks every message; ``on_live`` is called when a venue comes to be live.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,11 @@ class Pipeline:
         *,
         clock: Clock,
         scheduler: Scheduler,
+        simulated: bool = False,
+        on_live: Callable[[], None] | None = None,
     ) -> None:
+        self._simulated = simulated
+        self._on_live = on_live
         self._publish = publish
         self._index = index
         self._policy = policy
@@ -74,13 +81,13 @@ class Pipeline:
     def emit(self, event: MarketEvent) -> None:
         """One event of a source: publish it, and the price that it changes."""
         if isinstance(event, Trade):
-            self._put("trades", encode_trade_body(event))
+            self._put("trades", encode_trade_body(event, simulated=self._simulated))
             now_ns = self._clock.time_ns()
             for candle in self._candles.trade(event, now_ns):
-                self._put("candles", encode_candle_body(candle))
+                self._put("candles", encode_candle_body(candle, simulated=self._simulated))
         else:
             if isinstance(event, Quote):
-                self._put("quotes", encode_quote_body(event))
+                self._put("quotes", encode_quote_body(event, simulated=self._simulated))
             now_ns = self._clock.time_ns()
         if self._index.update(event, now_ns):
             if self._policy.ready(now_ns):
@@ -100,10 +107,12 @@ class Pipeline:
         )
         due = known is None or now_ns - known[1] >= STATUS_EVERY_NS
         self._statuses[status.venue] = (status, now_ns if changed or due or known is None else known[1])
+        if changed and status.state == "live" and self._on_live is not None:
+            self._on_live()
         if changed:
             self._index.venue_state(status.venue, status.state)
         if changed or due:
-            self._put("status", encode_status_body(status, now_ns))
+            self._put("status", encode_status_body(status, now_ns, simulated=self._simulated))
         if changed:
             self._price(now_ns)
 
@@ -132,7 +141,7 @@ class Pipeline:
 
     def _tick_candles(self) -> None:
         for candle in self._candles.tick(self._clock.time_ns()):
-            self._put("candles", encode_candle_body(candle))
+            self._put("candles", encode_candle_body(candle, simulated=self._simulated))
         self._candles_timer = self._scheduler.later(CANDLES_EVERY, self._tick_candles)
 
     def _arm(self, now_ns: int) -> None:

@@ -29,6 +29,10 @@ def open_source(settings: FeedSettings, *, clock: Clock) -> Source | None:
     kind, _, rest = settings.source.partition(":")
     if settings.source == "none":
         return None
+    if settings.source == "live":
+        from omega_ai.data_feed.sources.live import LiveSource
+
+        return LiveSource(settings.venues, clock=clock, seed=settings.seed)
     if kind == "replay":
         from omega_ai.data_feed.sources.replay import ReplaySource
 
@@ -45,9 +49,7 @@ def open_source(settings: FeedSettings, *, clock: Clock) -> Source | None:
             venues=int(_number(options, "venues", 3)),
             clock=clock,
         )
-    raise SettingsError(
-        f"--source {settings.source!r} cannot be had in this version: choose simulated, replay:FILE or none"
-    )
+    raise SettingsError(f"--source {settings.source!r}: there are live, simulated, replay:FILE and none")
 
 
 def _options(text: str, known: tuple[str, ...]) -> tuple[str, dict[str, str]]:

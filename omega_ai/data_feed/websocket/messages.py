@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from omega_ai.core.timestamps import format_utc, parse_utc
 from omega_ai.data_feed.broker.base import Position
@@ -333,6 +333,8 @@ def encode_heartbeat(positions: Mapping[str, Position], timestamp: str) -> bytes
 
 
 # ---------------------------------------------------------------- bodies, to be published
+#
+# What does not come from the market of this moment says ``simulated``, every single message.
 
 
 class PriceBody(Struct, tag="btc_price", tag_field="type"):
@@ -386,9 +388,10 @@ class TradeBody(Struct, tag="trades", tag_field="type"):
     side: str | None
     timestamp: str
     received_at: str
+    simulated: bool | UnsetType = UNSET
 
 
-def encode_trade_body(trade: Trade) -> bytes:
+def encode_trade_body(trade: Trade, *, simulated: bool = False) -> bytes:
     """The body of a ``trades`` message."""
     return _encode(
         TradeBody(
@@ -400,6 +403,7 @@ def encode_trade_body(trade: Trade) -> bytes:
             side=trade.side,
             timestamp=format_utc(trade.timestamp_ns),
             received_at=format_utc(trade.received_ns),
+            simulated=simulated or UNSET,
         )
     )
 
@@ -415,9 +419,10 @@ class QuoteBody(Struct, tag="quotes", tag_field="type"):
     ask_size: Decimal | None
     timestamp: str | None
     received_at: str
+    simulated: bool | UnsetType = UNSET
 
 
-def encode_quote_body(quote: Quote) -> bytes:
+def encode_quote_body(quote: Quote, *, simulated: bool = False) -> bytes:
     """The body of a ``quotes`` message."""
     return _encode(
         QuoteBody(
@@ -429,6 +434,7 @@ def encode_quote_body(quote: Quote) -> bytes:
             ask_size=quote.ask_size,
             timestamp=None if quote.timestamp_ns is None else format_utc(quote.timestamp_ns),
             received_at=format_utc(quote.received_ns),
+            simulated=simulated or UNSET,
         )
     )
 
@@ -447,9 +453,10 @@ class CandleBody(Struct, tag="candles", tag_field="type"):
     trades: int
     final: bool
     late: int
+    simulated: bool | UnsetType = UNSET
 
 
-def encode_candle_body(candle: Candle) -> bytes:
+def encode_candle_body(candle: Candle, *, simulated: bool = False) -> bytes:
     """The body of a ``candles`` message; ``interval`` is ``1s`` or ``1m``."""
     interval = candle.interval_s
     return _encode(
@@ -465,6 +472,7 @@ def encode_candle_body(candle: Candle) -> bytes:
             trades=candle.trades,
             final=candle.final,
             late=candle.late,
+            simulated=simulated or UNSET,
         )
     )
 
@@ -481,9 +489,10 @@ class StatusBody(Struct, tag="status", tag_field="type", omit_defaults=True):
     refused: int
     timestamp: str
     detail: str | None = None
+    simulated: bool | UnsetType = UNSET
 
 
-def encode_status_body(status: SourceStatus, now_ns: int) -> bytes:
+def encode_status_body(status: SourceStatus, now_ns: int, *, simulated: bool = False) -> bytes:
     """The body of a ``status`` message."""
     return _encode(
         StatusBody(
@@ -496,5 +505,6 @@ def encode_status_body(status: SourceStatus, now_ns: int) -> bytes:
             refused=status.refused,
             timestamp=format_utc(now_ns),
             detail=status.detail,
+            simulated=simulated or UNSET,
         )
     )
