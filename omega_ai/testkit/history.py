@@ -18,6 +18,10 @@ RETAINED_BYTES: Final = 256 << 20
 EXCERPT: Final = 160
 """Characters of a payload that a wire line shows."""
 
+RECOVERED: Final = "recovered"
+NOT_RECOVERED: Final = "not recovered"
+"""Text of the event SUBSCRIBED, if the server said so."""
+
 _KINDS: Final = {
     CONTINUATION: "continuation",
     TEXT: "text",

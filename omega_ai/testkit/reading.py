@@ -6,13 +6,22 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from omega_ai.core.timestamps import parse_utc
 from omega_ai.core.websocket.frames import BINARY, TEXT
-from omega_ai.testkit.history import ClientHistory, Happening, History, Received, Sent
+from omega_ai.testkit.history import (
+    NOT_RECOVERED,
+    RECOVERED,
+    ClientHistory,
+    Happening,
+    History,
+    Received,
+    Sent,
+    received_line,
+)
 from omega_ai.testkit.profile import Profile, TimeFormat, field_of, matches
 from omega_ai.testkit.result import FaultWindow, WireLine
 from omega_ai.testkit.stamp import Damaged, Stamp, read_stamp
@@ -41,6 +50,8 @@ class Seen(NamedTuple):
     stamp: Stamp | None
     damage: str | None
     """What is wrong with its content: a checksum that fails, text that is no JSON."""
+    claimed: tuple[int, int] | None
+    """Of a damaged stamp: the client and number that it still shows."""
     foreign: bool
     """It carries a stamp of another run, so it is somebody else's."""
     time_ns: int | None
@@ -81,6 +92,8 @@ class Life(NamedTuple):
     end_ns: int | None
     by_us: bool
     """We ended it on purpose."""
+    recovered: bool | None = None
+    """The server said that everything missed before it will come (True), or that it will not (False)."""
 
 
 @dataclass(slots=True)
@@ -126,8 +139,6 @@ class Reading:
 
     def line(self, seen: Seen) -> WireLine:
         """A message as evidence."""
-        from omega_ai.testkit.history import received_line
-
         return received_line(seen.client, seen.raw, self.history.start_ns)
 
 
@@ -201,6 +212,7 @@ def understand(client: str, index: int, item: Received, run: str, profile: Profi
         position=position,
         stamp=stamp,
         damage=damage,
+        claimed=_claim(mark) if damage is not None else None,
         foreign=mark is not None and mark.run != run,
         time_ns=time_ns,
         price=price,
@@ -208,6 +220,12 @@ def understand(client: str, index: int, item: Received, run: str, profile: Profi
         ask=ask,
         known=known,
     )
+
+
+def _claim(mark: Stamp | Damaged | None) -> tuple[int, int] | None:
+    if mark is None or mark.client is None or mark.number is None:
+        return None
+    return mark.client, mark.number
 
 
 def _is_answer(message: Any, profile: Profile) -> bool:
@@ -248,6 +266,7 @@ def _lives(client: ClientHistory) -> list[Life]:
                 deaf_ns=first(Happening.UNSUBSCRIBED),
                 closing_ns=min(ends) if ends else None,
                 end_ns=first(Happening.END),
+                recovered=next((_RECOVERED[e.text] for e in happened if e.text in _RECOVERED), None),
                 by_us=cut is not None or first(Happening.CLOSE_SENT) is not None,
             )
         )
@@ -273,7 +292,8 @@ def read_time(value: Any, form: TimeFormat) -> int | None:
     return round(value * _NS[form])
 
 
-_NS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
+_RECOVERED: Final = {RECOVERED: True, NOT_RECOVERED: False}
+_NS: Final = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 _decode = msgspec.json.Decoder().decode
 
 
