@@ -22,7 +22,7 @@ help: ## say what there is
 	@echo "Options: PYTHON=python3.12 chooses the Python, ARGS='...' adds arguments to run, test and cover."
 
 run: $(RUN) ## start the feed: ws://localhost:8765, wss://localhost:8766, http://localhost:8767
-	@$(BIN)/omega serve --source simulated --log-format console $(ARGS)
+	@$(BIN)/omega serve --source live --fallback simulated --log-format console $(ARGS)
 
 test: $(TEST) ## run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)

@@ -13,7 +13,7 @@ import structlog
 from omega_ai.data_feed.pipeline import Pipeline
 from omega_ai.data_feed.sources.base import Drain, Source
 
-AFTER_SECONDS = 5.0
+AFTER_SECONDS = 3.0
 
 _log = structlog.get_logger(__name__)
 
