@@ -84,7 +84,7 @@ def write_table(path: Path, side: str, results: Results) -> None:
 
 def _row(group: str, about: str, counts: Counter[str]) -> str:
     cells = [str(counts["cases"]), *(str(counts[verdict]) for verdict in VERDICTS), str(counts["unclean"])]
-    return f"| {group} | {about} | {' | '.join(cells)} |"
+    return f"| {group} | {about + ' ' if about else ''}| {' | '.join(cells)} |"
 
 
 def _order(item: tuple[str, tuple[str, str]]) -> list[int]:
