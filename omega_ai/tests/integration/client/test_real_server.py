@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -247,7 +248,5 @@ class feed_of:  # noqa: N801 - used as a context manager only
 
 
 def _token() -> str:
-    from time import time
-
-    claims = {"sub": "tester", "exp": int(time()) + 60, "publish": ["broadcast"]}
+    claims = {"sub": "tester", "exp": int(time.time()) + 60, "publish": ["broadcast"]}
     return jwt.encode(claims, SECRET, algorithm="HS256")
