@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from omega_ai.core.clock import Clock, SystemClock
+from omega_ai.data_feed.descriptors import raise_descriptor_limit
 from omega_ai.data_feed.feed import Endpoints, Feed
 from omega_ai.data_feed.settings import FeedSettings
 from omega_ai.data_feed.workers import WorkerFailed
@@ -37,6 +38,7 @@ async def run_feed(
     Raises:
         What ``Feed`` raises on entering; ``SourceError`` later when the source's input proves useless.
     """
+    raise_descriptor_limit(settings.max_connections)
     stopping = stop if stop is not None else asyncio.Event()
     loop = asyncio.get_running_loop()
     handled: list[signal.Signals] = []

@@ -14,6 +14,7 @@ import sys
 import uvloop
 
 from omega_ai.core.clock import SystemClock
+from omega_ai.data_feed.descriptors import raise_descriptor_limit
 from omega_ai.data_feed.feed import Feed
 from omega_ai.data_feed.observability.logs import choose_format, set_up_logs
 from omega_ai.data_feed.worker_protocol import Answer, decode_command, decode_start, encode_line
@@ -36,6 +37,7 @@ async def _serve() -> int:
     try:
         start = decode_start(await lines.readline())
         set_up_logs(start.settings.log_level, choose_format(start.settings.log_format))
+        raise_descriptor_limit(start.settings.max_connections)
         try:
             async with Feed(start.settings, clock=SystemClock(), shared_port=True) as feed:
                 answer(Answer(ready=True))
