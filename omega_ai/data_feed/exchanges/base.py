@@ -57,7 +57,7 @@ class Limits(Struct, frozen=True):
     """What we may send, pings and pongs included."""
     max_age_s: float | None = None
     """A connection is closed by the venue at this age; it is replaced before that."""
-    max_frame: int = 1 << 20
+    max_frame: int = 16 << 20
 
 
 class RestTrades(Struct, frozen=True):

@@ -24,6 +24,7 @@ from omega_ai.data_feed.exchanges.numbers import (
     Text,
     exact,
     not_negative,
+    number_text,
     positive,
     refusing,
     seconds_in_bounds,
@@ -159,7 +160,7 @@ def parse_rest_trades(raw: bytes, received_ns: int) -> Sequence[Event]:
         Trade(
             NAME,
             "BTC-USD",
-            row.tid,
+            number_text(row.tid),
             exact(row.price),
             exact(row.amount),
             _TAKER[int(row.type)],

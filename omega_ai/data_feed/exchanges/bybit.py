@@ -21,6 +21,7 @@ from omega_ai.data_feed.exchanges.events import Ack, BookChange, Event, Heartbea
 from omega_ai.data_feed.exchanges.numbers import (
     Identifier,
     Milliseconds,
+    OutOfBounds,
     Text,
     not_negative,
     positive,
@@ -129,13 +130,20 @@ def _trade(row: _Trade, received_ns: int) -> Trade:
     return Trade(
         NAME,
         symbol_of_joined(row.s),
-        row.i,
+        _identifier(row.i),
         positive(row.p),
         positive(row.v),
         _TAKER[row.S],
         row.T * 1_000_000,
         received_ns,
     )
+
+
+def _identifier(text: str) -> str:
+    """Spot's are numbers, other markets' UUIDs."""
+    if text.isascii() and text.replace("-", "").isalnum():
+        return text
+    raise OutOfBounds("trade id is neither a number nor a UUID")
 
 
 def _book(frame: _BookFrame, received_ns: int) -> BookChange:
@@ -186,7 +194,7 @@ def parse_rest_trades(raw: bytes, received_ns: int) -> Sequence[Event]:
         Trade(
             NAME,
             symbol_of_joined(row.symbol),
-            row.exec_id,
+            _identifier(row.exec_id),
             positive(row.price),
             positive(row.size),
             _TAKER[row.side],

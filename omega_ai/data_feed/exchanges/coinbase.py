@@ -29,6 +29,7 @@ from omega_ai.data_feed.exchanges.numbers import (
     Identifier,
     Text,
     not_negative,
+    number_text,
     plain,
     positive,
     refusing,
@@ -148,7 +149,7 @@ def _trade(row: _Trade, received_ns: int) -> Trade:
     return Trade(
         NAME,
         row.product_id,
-        row.trade_id,
+        number_text(row.trade_id),
         positive(row.price),
         positive(row.size),
         _TAKER_OF_MAKER.get(row.side),
@@ -234,8 +235,8 @@ VENUE = Venue(
         _subscribe("ticker", "BTC-USD", "USDT-USD"),
     ),
     liveness=Liveness(interval_s=1.0),
-    # 8 connections and 8 messages a second and address; one connection's level2 snapshot is 5 MB.
-    limits=Limits(connects=8, connect_window_s=1.0, messages_per_s=8.0, max_frame=16 << 20),
+    # 8 connections and 8 messages a second and address.
+    limits=Limits(connects=8, connect_window_s=1.0, messages_per_s=8.0),
     trade_ids="consecutive",
     documentation="https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-overview",
     rest=RestTrades(

@@ -40,7 +40,6 @@ Data = MarketEvent | TradeSnapshot | AggregateTrade
 
 _INTERVALS = 15
 _SEEDS = 5
-_BOOKS_AT_MOST = 64
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +89,7 @@ class Conversation:
         self._last_sign: float | None = None
         self._last_heard = now
         self._next_ping = now + (venue.liveness.ping_every_s or 0.0)
+        self._symbols = frozenset(channel.symbol for channel in venue.channels)
         self._sequence: int | None = None
         self._books: dict[str, TopOfBook] = {}
         self.last_data = now
@@ -127,7 +127,9 @@ class Conversation:
             events = (unparseable(raw, "the parser failed"),)
         out: list[Data] = []
         for event in events:
-            if isinstance(event, Trade):
+            if isinstance(event, Trade | Quote | Volume) and event.symbol not in self._symbols:
+                self._refuse(Unparseable("a market that was not asked for", event.symbol))
+            elif isinstance(event, Trade):
                 self._data("trades", event.symbol, now)
                 out.append(event)
             elif isinstance(event, Quote):
@@ -207,13 +209,14 @@ class Conversation:
     def _other(self, event: Event, out: list[Data], now: float) -> None:
         match event:
             case TradeSnapshot(trades=trades):
+                trades = tuple(trade for trade in trades if trade.symbol in self._symbols)
                 for trade in trades[:1]:
                     self._data("trades", trade.symbol, now)
-                out.append(event)
-            case AggregateTrade(trade=trade):
+                out.append(TradeSnapshot(trades))
+            case AggregateTrade(trade=trade) if trade.symbol in self._symbols:
                 self._data("trades", trade.symbol, now)
                 out.append(event)
-            case BookChange():
+            case BookChange() if event.symbol in self._symbols:
                 self._book(event, out, now)
             case Heartbeat():
                 self._awaited.pop(("heartbeats", ""), None)
@@ -237,8 +240,6 @@ class Conversation:
     def _book(self, change: BookChange, out: list[Data], now: float) -> None:
         book = self._books.get(change.symbol)
         if book is None:
-            if len(self._books) >= _BOOKS_AT_MOST:
-                return
             book = self._books[change.symbol] = TopOfBook()
         gaps = book.gaps
         quote = book.apply(change)

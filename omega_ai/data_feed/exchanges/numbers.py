@@ -69,6 +69,17 @@ def exact(text: str) -> Decimal:
     return positive(plain(text))
 
 
+def number_text(text: str) -> str:
+    """Return ``text`` if it is a whole number in digits, as most venues' trade ids are.
+
+    Raises:
+        OutOfBounds: it is not.
+    """
+    if text.isascii() and text.isdigit():
+        return text
+    raise OutOfBounds("trade id is no number")
+
+
 def utc_ns(text: str) -> int:
     """An ISO 8601 time to nanoseconds since the Unix epoch.
 

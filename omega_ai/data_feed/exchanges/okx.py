@@ -30,6 +30,7 @@ from omega_ai.data_feed.exchanges.numbers import (
     Text,
     exact,
     not_negative,
+    number_text,
     plain,
     positive,
     refusing,
@@ -138,7 +139,7 @@ def _trade(row: _Trade, received_ns: int) -> Trade | AggregateTrade:
     trade = Trade(
         NAME,
         row.inst_id,
-        row.trade_id,
+        number_text(row.trade_id),
         exact(row.px),
         exact(row.sz),
         row.side,

@@ -16,6 +16,7 @@ from omega_ai.data_feed.market import Trade
 _BODY_LIMIT = 8 << 20
 _TIMEOUT_S = 5.0
 _PAUSE_S = 30.0
+_MARGIN_NS = 1_000_000_000
 _PAUSE_AT_MOST_S = 600.0
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,7 @@ class TradeHistory:
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._not_before = 0.0
+        self._by_our_clock = True
 
     async def trades(self, gap: Gap) -> list[Trade] | None:
         """The venue's trades about ``gap``, oldest first; None if it cannot be asked now, or did not say."""
@@ -64,11 +66,13 @@ class TradeHistory:
 
     def _path(self, gap: Gap) -> str:
         limit = self._rest.limit
+        # A venue's clock may be off, and then put right: its own time and ours are tried in turn.
+        self._by_our_clock = not self._by_our_clock
         return self._rest.path.format(
             first=gap.first or 0,
             # Where a page ends with an id rather than beginning with one, ask for the first page of the gap.
             next=min(gap.last or 0, (gap.first or 0) + limit - 1) + 1,
-            since_ns=gap.since_ns,
+            since_ns=(gap.received_ns if self._by_our_clock else gap.since_ns) - _MARGIN_NS,
             limit=limit,
         )
 

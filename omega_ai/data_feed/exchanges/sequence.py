@@ -23,12 +23,13 @@ _LATER_NS = 1_000_000_000
 class Gap(Struct, frozen=True):
     """Trades that did not come: ``first`` to ``last`` (ids, both included), None where ids do not tell.
 
-    ``since_ns`` is the venue's time of the trade before the gap.
+    ``since_ns`` is the venue's time of the trade before the gap, ``received_ns`` ours.
     """
 
     first: int | None
     last: int | None
     since_ns: int
+    received_ns: int
 
     @property
     def missing(self) -> int | None:
@@ -70,11 +71,11 @@ class TradeSequence:
         if self._last is None:
             return None
         if self._held is not None:
-            return Gap(None, None, self._last.timestamp_ns)
+            return Gap(None, None, self._last.timestamp_ns, self._last.received_ns)
         if not self._waiting:
             return None
         number, count, _ = self._waiting[0]
-        return Gap(self._last_id + 1, number - count, self._last.timestamp_ns)
+        return Gap(self._last_id + 1, number - count, self._last.timestamp_ns, self._last.received_ns)
 
     def offer(self, trade: Trade, count: int = 1) -> list[Trade]:
         """Take one trade (it stands for ``count`` ids, its own the last); return what may go out, in

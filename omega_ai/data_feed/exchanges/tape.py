@@ -11,11 +11,12 @@ from omega_ai.data_feed.exchanges.events import AggregateTrade, TradeSnapshot
 from omega_ai.data_feed.exchanges.sequence import Gap, TradeSequence
 from omega_ai.data_feed.market import MarketEvent, Trade
 
-_SYMBOLS_AT_MOST = 64
-
 
 class Tape:
-    """Takes the data of whichever connection speaks; lives as long as the venue is followed."""
+    """Takes the data of whichever connection speaks; lives as long as the venue is followed.
+
+    A conversation lets only the markets pass that were asked for, so what is kept here is bounded.
+    """
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
@@ -70,7 +71,7 @@ class Tape:
             return self._main
         sequence = self._others.get(symbol)
         if sequence is None:
-            sequence = TradeSequence(consecutive=self._venue.trade_ids == "consecutive", hold=False)
-            if len(self._others) < _SYMBOLS_AT_MOST:
-                self._others[symbol] = sequence
+            sequence = self._others[symbol] = TradeSequence(
+                consecutive=self._venue.trade_ids == "consecutive", hold=False
+            )
         return sequence

@@ -36,7 +36,7 @@ def test_later_trades_wait_until_the_gap_is_filled():
     assert ids(sequence.offer(trade(5))) == [5]
     assert sequence.offer(trade(9)) == []
     assert sequence.offer(trade(8)) == []
-    assert sequence.gap == Gap(6, 7, SECOND)
+    assert sequence.gap == Gap(6, 7, SECOND, SECOND)
     assert sequence.gap.missing == 2
     assert ids(sequence.fill([trade(7), trade(5), trade(6), trade(12)])) == [6, 7, 8, 9]
     assert sequence.gap is None
@@ -67,7 +67,7 @@ def test_an_aggregate_covers_the_ids_that_it_stands_for():
     sequence.offer(trade(5))
     assert ids(sequence.offer(trade(8), count=3)) == [8]
     assert sequence.offer(trade(12), count=2) == []
-    assert sequence.gap == Gap(9, 10, SECOND)
+    assert sequence.gap == Gap(9, 10, SECOND, SECOND)
 
 
 def test_numbers_that_begin_anew_are_followed():
