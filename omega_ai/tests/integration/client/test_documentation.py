@@ -33,7 +33,7 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[f"example {n}" for n in range(len(EXAMPLES))])
 def test_an_example_prints_what_the_feed_sends(example: str, url: str) -> None:
-    """Those that iterate for ever are stopped once they have printed a price; the others come to their end."""
+    """Those that iterate for ever are stopped once they have printed a price; others come to their end."""
     code = example.replace("ws://localhost:8765", url)
     with (
         connect(url, channels=[]) as publisher,
