@@ -332,7 +332,7 @@ class Endpoint:
         pong, self._pong = self._pong, None
         if pong is not None and self.state == OPEN:
             self.write(pong)
-        if not self.blocked:
+        if not self.blocked and self.state == OPEN:
             self.on_drained()
         if not self.blocked:
             self._unhold()

@@ -13,6 +13,9 @@ from omega_ai.core.websocket.stream import STREAM_SLOTS, StreamEndpoint
 if TYPE_CHECKING:
     from omega_ai.core.websocket.lane import Lane
 
+TLS_BACKLOG: Final = 64 * 1024
+"""Bytes from which what TLS keeps is a backlog."""
+
 _PROTOCOL_SLOTS: Final = (*STREAM_SLOTS, "__weakref__", "lane", "lane_index", "transport")
 
 
@@ -50,9 +53,10 @@ class StreamProtocol(StreamEndpoint):
         self.transport = transport
         # With a high-water mark of 0, pause_writing says that the kernel did not take everything, and
         # resume_writing that it has: `blocked` is exact. uvloop then also writes at once instead of at the
-        # end of the loop's turn. Over TLS the comparison is "at least", not "more than": 0 would say that an
-        # empty buffer is a backlog, and nothing would ever say that it is gone.
-        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0)
+        # end of the loop's turn. Over TLS every write passes through a buffer on its way, and a low mark
+        # would call each of them a backlog for a moment.
+        secure = transport.get_extra_info("sslcontext") is not None
+        transport.set_write_buffer_limits(high=TLS_BACKLOG if secure else 0)
         self._timer = self.options.scheduler.later(self.options.handshake_timeout, self._handshake_timed_out)
 
     def data_received(self, data: bytes) -> None:
