@@ -1,4 +1,4 @@
-"""Descriptors: each connection takes one, and the limit that a shell sets is far below what a kernel allows."""
+"""Descriptors: each connection takes one, and a shell's limit is far below what the kernel allows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _log = structlog.get_logger(__name__)
 
 
 def raise_descriptor_limit(connections: int) -> int:
-    """Raise this process's limit as far as it may go; returns how many connections that makes room for.
+    """Raise this process's limit as far as it may go; returns how many connections there is room for.
 
-    Says in the log what it did, and when the limit stays below ``connections``.
+    Says in the log what it did. Whoever admits more than there is room for would run out in the middle of
+    somebody's handshake, and of a log file or a certificate just as well.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + RESERVE
@@ -31,9 +32,9 @@ def raise_descriptor_limit(connections: int) -> int:
         _log.info("descriptor_limit_raised", before=soft, now=limit)
     room = max(limit - RESERVE, 0)
     if room < connections:
-        _log.warning(
-            "fewer descriptors than connections allowed: raise the limit (ulimit -Hn, LimitNOFILE=)",
-            connections=connections,
+        _log.info(
+            "fewer connections than allowed can be had: raise the limit (ulimit -Hn, LimitNOFILE=)",
+            allowed=connections,
             room=room,
         )
-    return room
+    return min(room, connections)

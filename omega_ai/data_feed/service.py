@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from msgspec import structs
 
 from omega_ai.core.clock import Clock, SystemClock
 from omega_ai.data_feed.descriptors import raise_descriptor_limit
@@ -38,7 +39,8 @@ async def run_feed(
     Raises:
         What ``Feed`` raises on entering; ``SourceError`` later when the source's input proves useless.
     """
-    raise_descriptor_limit(settings.max_connections)
+    room = raise_descriptor_limit(settings.max_connections)
+    settings = structs.replace(settings, max_connections=max(room, 1))
     stopping = stop if stop is not None else asyncio.Event()
     loop = asyncio.get_running_loop()
     handled: list[signal.Signals] = []

@@ -12,6 +12,7 @@ import signal
 import sys
 
 import uvloop
+from msgspec import structs
 
 from omega_ai.core.clock import SystemClock
 from omega_ai.data_feed.descriptors import raise_descriptor_limit
@@ -37,9 +38,10 @@ async def _serve() -> int:
     try:
         start = decode_start(await lines.readline())
         set_up_logs(start.settings.log_level, choose_format(start.settings.log_format))
-        raise_descriptor_limit(start.settings.max_connections)
+        room = raise_descriptor_limit(start.settings.max_connections)
+        settings = structs.replace(start.settings, max_connections=max(room, 1))
         try:
-            async with Feed(start.settings, clock=SystemClock(), shared_port=True) as feed:
+            async with Feed(settings, clock=SystemClock(), shared_port=True) as feed:
                 answer(Answer(ready=True))
                 while line := await lines.readline():
                     command = decode_command(line)
