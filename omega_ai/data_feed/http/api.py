@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from msgspec import Raw
 from omega_ai import __version__
 from omega_ai.core.timestamps import format_utc
 from omega_ai.data_feed.broker.base import BrokerError, Position
+from omega_ai.data_feed.http.candle_book import CandleBook
 from omega_ai.data_feed.http.guard import error_response, json_response
 from omega_ai.data_feed.http.view import FeedView
 from omega_ai.data_feed.observability.alerts import Alert
@@ -26,16 +28,22 @@ STALE_AFTER = 5.0
 
 DEFAULT_LIMIT = 100
 
+READS_AT_ONCE = 2
+"""Of the broker's history; others wait. Each may be of all that is kept, and prices share the event loop."""
+
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_SYMBOL = re.compile(r"[A-Z0-9]{2,10}-[A-Z0-9]{2,10}")
 _SINCE = re.compile(r"(?P<epoch>[A-Za-z0-9_-]{1,64}):(?P<seq>[0-9]{1,16})")
 
 
 class Api:
     """The handlers over one ``FeedView``."""
 
-    def __init__(self, view: FeedView, alerts: Callable[[], Sequence[Alert]]) -> None:
+    def __init__(self, view: FeedView, book: CandleBook, alerts: Callable[[], Sequence[Alert]]) -> None:
         self._view = view
+        self._book = book
         self._alerts = alerts
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
         """Path -> handler; GET and HEAD."""
@@ -44,6 +52,7 @@ class Api:
             web.get("/readyz", self.readyz),
             web.get("/api/price", self.price),
             web.get("/api/history", self.history),
+            web.get("/api/candles", self.candles),
             web.get("/api/status", self.status),
             web.get("/asyncapi.json", self.asyncapi),
         ]
@@ -84,7 +93,8 @@ class Api:
             return self._error(400, error.code.value, error.message, field=error.field)
         try:
             # Without ``since`` the broker cuts; with it, the answer is cut here, and ``more`` says so.
-            found = await self._view.history(channel, since, None if since else limit)
+            async with self._reads:
+                found = await self._view.history(channel, since, None if since else limit)
         except BrokerError as error:
             return self._error(503, ErrorCode.INTERNAL.value, str(error)[:300], temporary=True)
         if since is not None and not found.whole:
@@ -106,6 +116,15 @@ class Api:
                 "messages": [Raw(publication.message) for publication in publications],
             }
         )
+
+    async def candles(self, request: web.Request) -> web.Response:
+        """One-minute candles of ``symbol``, of the last ``hours``, as they were published."""
+        try:
+            symbol, hours = candles_query(request.query)
+        except MessageError as error:
+            return self._error(400, error.code.value, error.message, field=error.field)
+        messages = [Raw(message) for message in self._book.candles(symbol, hours * 60)]
+        return json_response({"type": "candles", "symbol": symbol, "interval": "1m", "messages": messages})
 
     async def status(self, request: web.Request) -> web.Response:
         """How the feed fares, for people: what the page shows beside the price."""
@@ -151,13 +170,7 @@ def history_query(query: Mapping[str, str]) -> tuple[str, Position | None, int]:
     Raises:
         MessageError: naming the parameter and what it may be.
     """
-    for name in query:
-        if name not in ("channel", "since", "limit"):
-            raise MessageError(
-                ErrorCode.INVALID_FIELD,
-                f"unknown parameter '{name[:50]}'; there are channel, since and limit",
-                field=name[:50],
-            )
+    _check_names(query, "channel", "since", "limit")
     channel = query.get("channel")
     names = ", ".join(PUBLISHED_CHANNELS)
     if not channel:
@@ -185,6 +198,33 @@ def history_query(query: Mapping[str, str]) -> tuple[str, Position | None, int]:
             ErrorCode.INVALID_FIELD, f"parameter 'limit' must be 1 to {HISTORY_LIMIT}", field="limit"
         )
     return channel, since, int(text)
+
+
+def candles_query(query: Mapping[str, str]) -> tuple[str, int]:
+    """``symbol`` and ``hours`` of a request for candles.
+
+    Raises:
+        MessageError: naming the parameter and what it may be.
+    """
+    _check_names(query, "symbol", "hours")
+    symbol, hours = query.get("symbol", "BTC-USD"), query.get("hours", "24")
+    if not _SYMBOL.fullmatch(symbol):
+        raise MessageError(
+            ErrorCode.INVALID_FIELD, "parameter 'symbol' must be of the form BTC-USD", field="symbol"
+        )
+    if not (hours.isascii() and hours.isdecimal() and len(hours) <= 2 and 1 <= int(hours) <= 24):
+        raise MessageError(ErrorCode.INVALID_FIELD, "parameter 'hours' must be 1 to 24", field="hours")
+    return symbol, int(hours)
+
+
+def _check_names(query: Mapping[str, str], *known: str) -> None:
+    for name in query:
+        if name not in known:
+            raise MessageError(
+                ErrorCode.INVALID_FIELD,
+                f"unknown parameter '{name[:50]}'; there are {', '.join(known)}",
+                field=name[:50],
+            )
 
 
 def status_fields(snapshot: Snapshot) -> dict[str, Any]:

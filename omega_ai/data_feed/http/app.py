@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import cast
 
 import prometheus_client.exposition
@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 
 from omega_ai.data_feed.http.api import Api
+from omega_ai.data_feed.http.candle_book import CandleBook
 from omega_ai.data_feed.http.guard import guard
 from omega_ai.data_feed.http.page import Page
 from omega_ai.data_feed.http.view import FeedView
@@ -52,10 +53,22 @@ def make_app(
         middlewares=[guard(HostPolicy(hostnames, loopback_only=is_loopback(host)), time.time_ns)],
         client_max_size=1024,  # no end point takes a body
     )
-    app.add_routes(Api(view, alerts).routes())
+    book = CandleBook(view.history)
+    app.cleanup_ctx.append(_while_it_runs(book))
+    app.add_routes(Api(view, book, alerts).routes())
     app.add_routes(Page(view).routes())
     app.router.add_get("/metrics", _Metrics(registry or make_registry(view.snapshot)).handle)
     return app
+
+
+def _while_it_runs(book: CandleBook) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def keep(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.get_running_loop().create_task(book.run())
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    return keep
 
 
 class _Metrics:

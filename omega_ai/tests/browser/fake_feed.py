@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import aiohttp
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -128,6 +129,15 @@ class FakeFeed:
         """Wait until somebody has asked for what came since a position."""
         async with asyncio.timeout(20), self._changed:
             await self._changed.wait_for(lambda: self.resumed)
+
+    async def until_candles(self, count: int) -> None:
+        """Wait until the HTTP side has so many at hand; it looks every few seconds."""
+        async with asyncio.timeout(20), aiohttp.ClientSession(self.url) as http:
+            found: list[Any] = []
+            while len(found) < count:
+                await asyncio.sleep(0.1)
+                async with http.get("/api/candles") as response:
+                    found = (await response.json())["messages"]
 
     # ---------------------------------------------------------------- the wire contract
 

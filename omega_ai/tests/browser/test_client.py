@@ -34,10 +34,11 @@ def node() -> str:
     return path
 
 
-def test_its_rules_hold_on_a_socket_and_a_clock_that_the_test_moves(node: str) -> None:
-    """All of ``client.test.mjs``."""
+@pytest.mark.parametrize(("file", "at_least"), [("client.test.mjs", 19), ("page.test.mjs", 13)])
+def test_the_rules_hold_on_sockets_and_times_that_the_test_moves(node: str, file: str, at_least: int) -> None:
+    """The client's protocol, and what the page says of a price."""
     run = subprocess.run(
-        [node, "--test", "--test-reporter=spec", str(HERE / "client.test.mjs")],
+        [node, "--test", "--test-reporter=spec", str(HERE / file)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -45,7 +46,7 @@ def test_its_rules_hold_on_a_socket_and_a_clock_that_the_test_moves(node: str) -
     assert run.returncode == 0, run.stdout + run.stderr
     ran = re.search(r"tests (\d+)", run.stdout)
     assert ran is not None
-    assert int(ran[1]) >= 19
+    assert int(ran[1]) >= at_least
 
 
 def test_the_types_name_what_the_module_exports() -> None:

@@ -198,7 +198,7 @@ async def test_alerts_are_listed(feed: FakeFeed, open_page: OpenPage) -> None:
 async def test_hours_back_come_from_the_history(feed: FakeFeed, open_page: OpenPage) -> None:
     """The chart begins with what happened before the page was opened."""
     minute = time.time_ns() // 60_000_000_000
-    for back in range(300, 0, -1):
+    for back in range(1300, 0, -1):  # more than one answer of the history holds
         low = 61_000 + back
         feed.publish(
             "candles",
@@ -217,19 +217,22 @@ async def test_hours_back_come_from_the_history(feed: FakeFeed, open_page: OpenP
                 "late": 0,
             },
         )
+    await feed.until_candles(1300)
     page = await open_page()
     await live(page, feed, 61_000.0)
     await page.get_by_text("Candles", exact=True).click()
     await page.get_by_text("6h", exact=True).click()
-    await see(page, "#change", "\N{MINUS SIGN}301.00")  # since the first candle, five hours ago
+    await see(page, "#change", "\N{MINUS SIGN}36")  # since six hours ago
+    await page.get_by_text("24h", exact=True).click()
+    await see(page, "#change", "\N{MINUS SIGN}1,301.00")  # since the first candle
     chart = page.locator("#chart")
     await chart.focus()
     await page.keyboard.press("Home")
-    await see(page, "#chart-note", "open 61,301.00")
+    await see(page, "#chart-note", "open 62,301.00")
     await page.keyboard.press("ArrowRight")
-    await see(page, "#say", "low 61,29")
+    await see(page, "#say", "low 62,2")
     await page.reload()
-    assert await page.get_by_label("6h").is_checked(), "the reader's choice is kept"
+    assert await page.get_by_label("24h").is_checked(), "the reader's choice is kept"
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])

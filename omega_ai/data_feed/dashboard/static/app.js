@@ -18,6 +18,7 @@ const chart = new Chart($("chart"), model.series, (words) => {
 const view = new View(model, chart, Date.now());
 
 let client = null;
+const firstPrice = ask("api/price").then((price) => model.addFirstPrice(price, Date.now())).catch(() => {}).finally(wake);
 let restAt = 0;
 let resuming = false;
 
@@ -51,10 +52,10 @@ function connect(url) {
     if (!recovered) fill();
   });
   client.on("btc_price", (message) => {
-    model.addPrice(message, Date.now(), resuming);
+    if (model.addPrice(message, Date.now(), resuming)) fill();
     wake();
   });
-  client.on("candles", (message) => model.series.addCandle(message));
+  client.on("candles", (message) => model.addCandle(message));
   client.on("status", (message) => model.addVenue(message, Date.now()));
   client.on("heartbeat", () => (resuming = false)); // what was missed came before it
   client.on("gap", ({ channel }) => (model.gaps += channel === "btc_price"));
@@ -68,9 +69,9 @@ function compareClocks() {
 
 /** What happened before this page was opened, or while it could not be had by resuming. */
 async function fill() {
-  const parts = ["candles", "btc_price"].map((channel) =>
-    ask(`api/history?channel=${channel}&limit=1000`).then((answer) => model.addHistory(answer.messages)),
-  );
+  await firstPrice; // which says what kind of prices are to be drawn
+  const paths = ["api/candles", "api/history?channel=candles&limit=1000", "api/history?channel=btc_price&limit=1000"];
+  const parts = paths.map((path) => ask(path).then((answer) => model.addHistory(answer.messages)));
   await Promise.allSettled(parts); // without history the chart begins now
 }
 
@@ -156,5 +157,4 @@ document.addEventListener("visibilitychange", () => {
 setInterval(wake, REST_EVERY_MS); // ages grow also when nothing comes
 setInterval(() => document.hidden || poll(), STATUS_EVERY_MS);
 setInterval(() => model.link.state === "open" && compareClocks(), PING_EVERY_MS);
-ask("api/price").then((price) => model.addFirstPrice(price, Date.now())).catch(() => {}).finally(wake);
 poll();

@@ -66,18 +66,25 @@ export class Model {
     if (this.#offsets.length > 8) this.#offsets.shift();
   }
 
-  /** A `btc_price` message received at `now`; `replayed` when it was missed before, so not in real time. */
+  /**
+   * A `btc_price` message received at `now`; `replayed` when it was missed before, so not in real time. True if
+   * made-up prices have begun or ended with it: then the chart begins anew.
+   */
   addPrice(message, now, replayed = false) {
     const published = Date.parse(message.timestamp) + (this.offsetMs ?? 0);
     if (this.price) this.direction = Math.sign(message.price - this.price.price) || this.direction;
+    const madeUp = message.state === "simulated";
+    const otherKind = madeUp !== this.simulated;
+    if (otherKind) this.series.clear();
     this.price = message;
     // Never later than now: with a wrong clock a price must not seem to come from the future, and stay young.
     this.priceAt = Math.min(published || now, now);
-    this.simulated = message.state === "simulated";
+    this.simulated = madeUp;
     this.#received.add(now, 1);
     // A price that the feed repeats because it has no newer one is not a price of that moment.
     if (message.state !== "stale") this.series.addPrice(this.priceAt, message.price);
     if (!replayed && this.offsetMs !== null) this.#latency.add(now, Math.max(0, now - published));
+    return otherKind;
   }
 
   /** The answer of `/api/price`, for the time until the first message. */
@@ -91,11 +98,21 @@ export class Model {
   /** Past messages of the server's history; not counted as received. */
   addHistory(messages) {
     for (const message of messages) {
-      if (message.type === "candles") this.series.addCandle(message);
-      else if (message.type === "btc_price" && message.state !== "stale") {
+      if (message.type === "candles") this.addCandle(message);
+      else if (message.type === "btc_price" && message.state !== "stale" && this.#isOfThisPrice(message)) {
         this.series.addPrice(Date.parse(message.timestamp) + (this.offsetMs ?? 0), message.price);
       }
     }
+  }
+
+  addCandle(message) {
+    if (this.#isOfThisPrice(message)) this.series.addCandle(message);
+  }
+
+  /** Made-up prices and those of a market, dollars and tethers, must not stand in one chart. */
+  #isOfThisPrice({ symbol, state, simulated }) {
+    const madeUp = simulated === true || state === "simulated";
+    return madeUp === this.simulated && symbol === (this.price?.symbol ?? "BTC-USD");
   }
 
   addVenue(status, now) {
@@ -109,6 +126,7 @@ export class Model {
     }
     this.status = status;
     this.statusAt = now;
+    this.venues.clear(); // one that the server no longer knows is gone
     for (const source of status.sources) this.addVenue(source, now);
   }
 

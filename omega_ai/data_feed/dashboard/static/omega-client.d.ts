@@ -18,6 +18,8 @@ export interface Position {
 
 interface Published extends Position {
   timestamp?: Timestamp;
+  /** Present and true when it is of no market: made up, or of a recording. A price says it by its `state`. */
+  simulated?: true;
 }
 
 export type PriceState = "live" | "degraded" | "stale" | "simulated";

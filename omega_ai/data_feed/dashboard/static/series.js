@@ -17,7 +17,7 @@ class Buckets {
     let index = list.length;
     while (index > 0 && list[index - 1].start > start) index -= 1;
     if (index > 0 && list[index - 1].start === start) return list[index - 1];
-    const bucket = { start, open: null, high: -Infinity, low: Infinity, close: null, volume: 0 };
+    const bucket = { start, open: null, high: -Infinity, low: Infinity, close: null, volume: 0, whole: false };
     list.splice(index, 0, bucket);
     if (list.length > this.keep) list.shift();
     return bucket;
@@ -43,7 +43,7 @@ class Source {
 
   candle(widthMs, start, { open, high, low, close, volume }) {
     const buckets = widthMs === SECOND ? this.seconds : this.minutes;
-    Object.assign(buckets.at(start), { open, high, low, close, volume });
+    Object.assign(buckets.at(start), { open, high, low, close, volume, whole: true });
   }
 
   /** From `from` on, in buckets of `widthMs`, or of a minute where nothing finer is known. */
@@ -52,9 +52,11 @@ class Source {
     const fineFrom = fine.length ? fine[0].start : Infinity;
     const found = [];
     for (const bucket of this.minutes.list) {
-      if (bucket.start >= from && bucket.start < fineFrom) join(found, bucket, Math.max(MINUTE, widthMs));
+      // The minute in which the seconds begin counts as far as there are none, unless it was made of just them.
+      const before = bucket.start + MINUTE <= fineFrom || (bucket.whole && bucket.start < fineFrom);
+      if (before && bucket.start >= from) join(found, bucket, Math.max(MINUTE, widthMs));
     }
-    if (found.length) found.at(-1).end = Math.min(found.at(-1).end, fineFrom); // the two meet, none is hidden
+    if (found.length) found.at(-1).end = Math.min(found.at(-1).end, fineFrom);
     for (const bucket of fine) if (bucket.start >= from) join(found, bucket, widthMs);
     return found;
   }
@@ -63,6 +65,11 @@ class Source {
 /** The consolidated price and the trades' candles, merged for drawing. */
 export class Series {
   constructor() {
+    this.clear();
+  }
+
+  /** Forgets all. */
+  clear() {
     this.price = new Source();
     this.trades = new Source();
   }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import aiohttp
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from omega_ai.data_feed.broker.base import BrokerUnreachable, Position
 from omega_ai.data_feed.http.api import STALE_AFTER, aged, history_query, public_urls
+from omega_ai.data_feed.http.app import make_app, start_http
 from omega_ai.data_feed.http.view import Check, LatestPrice
 from omega_ai.data_feed.market import SourceStatus
 from omega_ai.data_feed.observability.histogram import LatencyHistogram
@@ -171,7 +174,7 @@ async def test_a_wrong_parameter_is_named(
     assert body["message"]
     assert body["temporary"] is False
     assert body["timestamp"].endswith("Z")
-    assert view.asked == []
+    assert [channel for channel, _, _ in view.asked if channel != "candles"] == []
 
 
 @given(st.dictionaries(st.sampled_from(["channel", "since", "limit", "x"]), st.text()))
@@ -231,3 +234,36 @@ async def test_the_contract_is_served_where_it_is_made(http: Http, view: FakeVie
     view.document = b'{"asyncapi":"3.0.0"}'
     _, body = await ask(http, "/asyncapi.json")
     assert body == {"asyncapi": "3.0.0"}
+
+
+async def test_candles_go_hours_back_in_one_answer(view: FakeView) -> None:
+    """One-minute candles of one symbol, oldest first, as published."""
+    for minute in range(90):
+        start = f"2026-01-01T{minute // 60:02d}:{minute % 60:02d}:00.000000Z"
+        body = {"type": "candles", "symbol": "BTC-USD", "interval": "1m", "start": start, "close": minute}
+        view.publish("candles", json.dumps(body, separators=(",", ":")).encode())
+    runner = await start_http(make_app(view), "127.0.0.1", 0)
+    async with asyncio.timeout(10), aiohttp.ClientSession(runner.url) as http:
+        answer: dict[str, Any] = {"messages": []}
+        while not answer["messages"]:  # the book reads the history in the background
+            _, answer = await ask(http, "/api/candles", params={"hours": "1"})
+    await runner.close()
+    assert (answer["type"], answer["symbol"], answer["interval"]) == ("candles", "BTC-USD", "1m")
+    assert [message["close"] for message in answer["messages"]] == list(range(30, 90))
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"hours": "0"}, "hours"),
+        ({"hours": "25"}, "hours"),
+        ({"hours": "x"}, "hours"),
+        ({"symbol": "btc"}, "symbol"),
+        ({"interval": "1s"}, "interval"),
+    ],
+)
+async def test_a_wrong_parameter_of_candles_is_named(http: Http, query: dict[str, str], field: str) -> None:
+    """400 with the contract's error."""
+    response, body = await ask(http, "/api/candles", params=query)
+    assert response.status == 400
+    assert (body["code"], body["field"]) == ("invalid_field", field)
