@@ -9,7 +9,7 @@ import errno
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from msgspec import structs
@@ -23,7 +23,6 @@ from omega_ai.data_feed.broker.base import Broker, LeasedBroker
 from omega_ai.data_feed.fallback import Fallback
 from omega_ai.data_feed.feed_view import Parts, View
 from omega_ai.data_feed.history_reader import HistoryReader
-from omega_ai.data_feed.http.app import Runner, make_app, start_http
 from omega_ai.data_feed.lease import RedundantPublisher
 from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.snapshot import Snapshot
@@ -39,6 +38,9 @@ from omega_ai.data_feed.websocket.hub import TAIL_MESSAGES, Hub
 from omega_ai.data_feed.websocket.messages import PUBLISHED_CHANNELS
 from omega_ai.data_feed.websocket.server import FeedServer, PortBusy, ServerSettings, bind
 from omega_ai.data_feed.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from omega_ai.data_feed.http.app import Runner
 
 _log = structlog.get_logger(__name__)
 
@@ -293,6 +295,8 @@ class Feed:
         settings = self.settings
         if settings.http_port is None:
             return None
+        from omega_ai.data_feed.http.app import make_app, start_http  # workers start without it, and sooner
+
         app = make_app(view, host=settings.http_host, hostnames=settings.hostnames)
         with _Binding(settings.http_host, settings.http_port, "--http-port"):
             runner = await start_http(app, settings.http_host, settings.http_port)
