@@ -24,6 +24,7 @@ class Peer:
         self.number = number
         """How many came before it."""
         self.head = ""
+        self._accepted = False
 
     async def read_request(self) -> str:
         """The request's head."""
@@ -40,6 +41,7 @@ class Peer:
 
     async def accept(self, *extra: str) -> None:
         """Shake hands."""
+        self._accepted = True
         await self.read_request()
         key = (self.header("Sec-WebSocket-Key") or "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
@@ -101,10 +103,14 @@ class Peer:
             self.send({"type": "broadcast", "epoch": epoch, "seq": seq, "timestamp": TIME})
 
     async def gone(self) -> None:
-        """Wait until the client has closed the socket."""
-        with contextlib.suppress(ConnectionError):
-            while await self.reader.read(65536):
-                pass
+        """Wait until the client has closed the socket, or has sent a close frame."""
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            if self._accepted:
+                while (await self.receive_frame())[0] != 8:
+                    pass
+            else:
+                while await self.reader.read(65536):
+                    pass
 
 
 @contextlib.asynccontextmanager
