@@ -49,6 +49,19 @@ class Issued:
         return path
 
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 class Authority:
     """A certificate authority that lives as long as a test; ``ca.pem`` is what clients trust."""
 
@@ -58,6 +71,7 @@ class Authority:
         certificate = (
             _builder(_name(name), _name(name), key, self.now - DAY, self.now + 100 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_SIGNS_CERTIFICATES, critical=True)
             .sign(key, hashes.SHA256())
         )
         self.issued = Issued(certificate, key)
@@ -87,6 +101,11 @@ class Authority:
                 end or self.now + 90 * DAY,
             )
             .add_extension(_san(names), critical=False)
+            # Python 3.13 and later verify strictly, as RFC 5280 section 4.2.1.1 wants it.
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.issued.key.public_key()),
+                critical=False,
+            )
             .sign(self.issued.key, hashes.SHA256())
         )
         return Issued(certificate, key)
