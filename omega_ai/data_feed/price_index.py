@@ -104,7 +104,10 @@ class PriceIndex:
         self._last: BtcPrice | None = None
 
     def update(self, event: MarketEvent, now_ns: int) -> bool:
-        """Take one event, received at ``now_ns``; whether it can matter to the price at all."""
+        """Take one event at ``now_ns``; whether it can matter to the price at all.
+
+        Its age counts from ``received_ns``: an event may have waited before it was let through.
+        """
         if event.symbol not in (self._dollars, self._tethers, self._rate_symbol):
             return False
         key = (event.venue, event.symbol)
@@ -114,11 +117,11 @@ class PriceIndex:
             self._states.setdefault(event.venue, "live")
         if isinstance(event, Quote):
             market.quote = event
-            market.quote_ns = now_ns
+            market.quote_ns = min(event.received_ns, now_ns)
             market.of_old = False
         elif isinstance(event, Trade):
             market.last = event.price
-            market.last_ns = now_ns
+            market.last_ns = min(event.received_ns, now_ns)
             market.last_timestamp_ns = event.timestamp_ns
             if market.quote is not None:
                 return False
@@ -203,7 +206,8 @@ class PriceIndex:
             else:
                 reason = "stale" if age_ns > settings.max_quote_age_s * _NS_PER_S else None
         elif market is not None and market.last is not None:
-            age_ns = max(now_ns - market.last_ns, 0)
+            # Venues repeat old trades upon a subscribe: what arrives now may have happened long ago.
+            age_ns = max(now_ns - market.last_ns, now_ns - (market.last_timestamp_ns or 0), 0)
             price = market.last
             reason = "stale" if age_ns > settings.max_trade_age_s * _NS_PER_S else None
         if market is not None and market.of_old:

@@ -189,13 +189,17 @@ class VenueMachine:
         before = self._tape.gap
         if before is None or outdated or self._state == "stopped":
             return
+        doubtful = self._tape.doubtful
         if trades is not None:
             # An interruption without ids is over with the first answer, whatever is in it.
             self._out(self._tape.fill(trades))
         now = self._clock.monotonic()
         after = self._tape.gap
         if after is None:
-            self._gap_over(None)
+            doubt = self._tape.doubtful > doubtful
+            self._gap_over(
+                "gap: longer than the venue's list of recent trades, some may be lost" if doubt else None
+            )
         elif after.first != before.first:
             self._fill_attempts = 0
             self._fetch_at = now

@@ -64,6 +64,8 @@ class TradeSequence:
         """Trades known to exist that never came, as far as gaps were given up."""
         self.gaps = 0
         """Gaps seen, filled or not."""
+        self.doubtful = 0
+        """Interruptions after which it is not known whether trades were lost."""
 
     @property
     def gap(self) -> Gap | None:
@@ -136,6 +138,7 @@ class TradeSequence:
         if self._held is not None:
             out, self._held = self._held, None
             self.gaps += 1
+            self.doubtful += 1
             self._last = out[-1] if out else self._last
         while self._waiting:
             number, count, trade = heapq.heappop(self._waiting)
@@ -175,6 +178,7 @@ class TradeSequence:
         last = self._last
         last_number = _number(last) if last is not None else None
         missed: list[Trade] = []
+        reaches = False  # back to what was given out before
         for trade in trades:
             number = _number(trade)
             if last is None:
@@ -183,10 +187,12 @@ class TradeSequence:
                 after = number > last_number
             else:
                 after = trade.timestamp_ns > last.timestamp_ns
+            reaches = reaches or not after
             if after and self._remember(trade):
                 missed.append(trade)
         if missed:
             self.gaps += 1
+            self.doubtful += not reaches
         out = missed + held
         if all(_number(trade) is not None for trade in out):
             out.sort(key=lambda trade: _number(trade) or 0)

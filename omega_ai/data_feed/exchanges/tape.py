@@ -40,6 +40,11 @@ class Tape:
         return self._main.lost + sum(sequence.lost for sequence in self._others.values())
 
     @property
+    def doubtful(self) -> int:
+        """Interruptions after which it is not known whether trades were lost."""
+        return self._main.doubtful
+
+    @property
     def doubles(self) -> int:
         """Trades left out because they had come before."""
         return self._main.doubles + sum(sequence.doubles for sequence in self._others.values())

@@ -22,10 +22,11 @@ from omega_ai.data_feed.exchanges.base import Venue
 from omega_ai.data_feed.exchanges.standin.dialects import DIALECTS
 from omega_ai.data_feed.exchanges.standin.faults import Fault, Kind
 from omega_ai.data_feed.exchanges.standin.market import Market
-from omega_ai.data_feed.market import MarketEvent, Quote, Trade, Volume
+from omega_ai.data_feed.market import MarketEvent, Quote, Trade
 
 _STEP_S = 0.01
 _LARGE = 5_000_000
+_DELAYED = 10_000
 _RECONNECT_AFTER_S = 2.0
 
 log = structlog.get_logger(__name__)
@@ -65,10 +66,13 @@ class StandIn:
         self._runner: web.AppRunner | None = None
         self._task: asyncio.Task[None] | None = None
         self._address = ("127.0.0.1", 0)
-        self._started = 0.0
+        self.started = 0.0
+        """When it began (monotonic seconds)."""
         self._connects: deque[float] = deque()
         self._next_beat = self._next_ping = self._next_volume = 0.0
         self.rest_port = 0
+        self.spoke_at = 0.0
+        """When data was last sent to anybody (monotonic seconds)."""
         self.violations: list[str] = []
         """What clients did that the real venue would not stand."""
         self.connections = 0
@@ -108,7 +112,7 @@ class StandIn:
         site = web.TCPSite(self._runner, host, rest_port)
         await site.start()
         self.rest_port = self._runner.addresses[0][1]
-        self._started = self._clock.monotonic()
+        self.started = self.spoke_at = self._clock.monotonic()
         self._task = loop.create_task(self._run())
 
     async def close(self) -> None:
@@ -140,7 +144,7 @@ class StandIn:
             await asyncio.sleep(_STEP_S)
 
     async def _step(self, now: float) -> None:
-        while self._faults and now - self._started >= self._faults[0].start_s:
+        while self._faults and now - self.started >= self._faults[0].start_s:
             self._begin(self._faults.popleft(), now)
         for kind, until in list(self._active.items()):
             if now >= until:
@@ -157,11 +161,11 @@ class StandIn:
             self._drop()
         elif not self.active("restart") and self._server is None:
             await self._listen()
+        for client in list(self._clients):
+            client.check(now)
         for event in self.market.until(self._clock.time_ns()):
             self._publish(event)
         self._beat(now)
-        for client in list(self._clients):
-            client.check(now)
 
     def _begin(self, fault: Fault, now: float) -> None:
         kind = fault.kind
@@ -210,13 +214,21 @@ class StandIn:
                 message = dialect.quote(event)
             else:
                 message = dialect.volume()
-            if message is None or self.active("silent") or self.active("stall"):
+            if message is None:
                 continue
-            if self.active("jump") and not isinstance(event, Volume):
+            if self.active("jump") and self._numbered(event):
                 continue  # written, numbered, and lost
-            client.say(message)
+            if not self.active("silent") and not self.active("stall"):
+                self.spoke_at = self._clock.monotonic()
+            client.say(message, data=True)
             if self.active("garbage") and self._rng.random() < 0.3:
                 client.rave(message, self._rng)
+
+    def _numbered(self, event: MarketEvent) -> bool:
+        """Whether the venue numbers such messages: what is not numbered, nobody could find missing."""
+        if isinstance(event, Trade):
+            return self.venue.trade_ids == "consecutive"
+        return isinstance(event, Quote) and self.venue.name in ("coinbase", "bybit")
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -271,7 +283,7 @@ class StandIn:
 class _Client(ServerProtocol):
     """One connection of somebody who takes us for the venue."""
 
-    __slots__ = ("_heard", "_messages", "_owner", "_since", "asked_to_leave", "dialect")
+    __slots__ = ("_delayed", "_heard", "_messages", "_owner", "_since", "asked_to_leave", "dialect")
 
     def __init__(self, owner: StandIn, options: Options) -> None:
         super().__init__(options)
@@ -280,6 +292,7 @@ class _Client(ServerProtocol):
         self.asked_to_leave = False
         self._since = self._heard = 0.0
         self._messages: deque[float] = deque()
+        self._delayed: deque[bytes] = deque()
 
     def on_request(self, request: Request) -> Upgrade:
         """Admit or refuse."""
@@ -314,12 +327,17 @@ class _Client(ServerProtocol):
         """Gone."""
         self._owner.parted(self)
 
-    def say(self, message: bytes | None) -> None:
-        """Send, unless silence is what we do; twice, if that is it."""
-        if message is None or self.state != OPEN or self._owner.active("silent"):
+    def say(self, message: bytes | None, *, data: bool = False) -> None:
+        """Send; later, if silence or a stall is what we do now; twice, if that is it."""
+        if message is None or self.state != OPEN:
+            return
+        owner = self._owner
+        if owner.active("silent") or (data and owner.active("stall")):
+            if len(self._delayed) < _DELAYED:
+                self._delayed.append(message)
             return
         self.send_frame(TEXT, message)
-        if self._owner.active("double"):
+        if owner.active("double"):
             self.send_frame(TEXT, message)
 
     def rave(self, message: bytes, rng: random.Random) -> None:
@@ -347,6 +365,10 @@ class _Client(ServerProtocol):
     def check(self, now: float) -> None:
         """Cut off who does not keep the venue's times."""
         dialect, scale = self.dialect, self._owner.pace.scale
+        if not self._owner.active("silent") and not self._owner.active("stall"):
+            while self._delayed:
+                self.send_frame(TEXT, self._delayed.popleft())
+                self._owner.spoke_at = now
         if (
             dialect.subscribe_within_s is not None
             and not dialect.subscribed

@@ -14,8 +14,10 @@ NOW = 1_700_000_000 * SECOND
 MS = 1_000_000
 
 
-def quote(venue: str, bid: str, ask: str, symbol: str = "BTC-USD", at_ns: int | None = None) -> Quote:
-    return Quote(venue, symbol, Decimal(bid), Decimal(1), Decimal(ask), Decimal(1), at_ns, NOW)
+def quote(
+    venue: str, bid: str, ask: str, symbol: str = "BTC-USD", at_ns: int | None = None, received_ns: int = NOW
+) -> Quote:
+    return Quote(venue, symbol, Decimal(bid), Decimal(1), Decimal(ask), Decimal(1), at_ns, received_ns)
 
 
 def trade(venue: str, price: str, symbol: str = "BTC-USD") -> Trade:
@@ -70,6 +72,24 @@ def test_before_the_first_price_there_is_none():
     assert index.compute(NOW) is None
     index.venue_state("a", "connecting")
     assert index.compute(NOW) is None
+
+
+def test_an_event_that_waited_is_as_old_as_it_is():
+    """A connection's first data may be kept back until it takes over; that does not make it fresh."""
+    index = PriceIndex()
+    index.update(quote("a", "100", "100.1"), NOW + 8 * SECOND)
+    price = index.compute(NOW + 8 * SECOND)
+    assert price is not None
+    assert price.sources["a"].age_ms == 8000
+    later = index.compute(NOW + 11 * SECOND)
+    assert later is not None
+    assert later.state == "stale"
+
+
+def test_a_trade_repeated_by_a_venue_is_as_old_as_it_says():
+    """Upon a subscribe a venue sends trades of minutes ago; they are no price of now."""
+    old = Trade("a", "BTC-USD", "1", Decimal(100), Decimal(1), "buy", NOW - 61 * SECOND, NOW)
+    assert index_of(old).compute(NOW) is None
 
 
 def test_without_venues_the_last_price_is_stale_and_its_age_stands_there():
@@ -150,7 +170,7 @@ def test_an_old_tether_rate_is_none():
     for seconds, state, reason in ((59, "live", "converted_from_usdt"), (61, "live", "no_usdt_rate")):
         now_ns = NOW + seconds * SECOND
         index.venue_state("k", state)
-        index.update(quote("t", "1000.0", "1000.2", symbol="BTC-USDT"), now_ns)
+        index.update(quote("t", "1000.0", "1000.2", symbol="BTC-USDT", received_ns=now_ns), now_ns)
         price = index.compute(now_ns)
         assert price is not None
         assert price.sources["t"].reason == reason
