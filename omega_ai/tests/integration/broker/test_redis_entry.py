@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -12,12 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from omega_ai.data_feed.broker.base import BrokerError, BrokerUnreachable
+from omega_ai.tests.certificates import Authority
 from omega_ai.tests.integration.broker.support import body, numbers, redis_broker, until
 from omega_ai.tests.valkey import ValkeyProcess
 
@@ -118,7 +113,9 @@ async def test_a_cluster_node_is_refused_at_start() -> None:
 
 async def test_tls_verified_by_the_given_ca(tmp_path: Path) -> None:
     """With the CA named it works; without, with another, or on a plain port it is refused in plain words."""
-    ca, chain = _certificates(tmp_path)
+    authority = Authority()
+    ca, chain = authority.write(tmp_path), tmp_path / "server.pem"
+    authority.issue(["127.0.0.1"]).write_both(chain)
     with ValkeyProcess() as valkey:
         async with _tls_before(valkey.socket, chain) as port:
             await _round_trip(f"rediss://127.0.0.1:{port}?ssl_ca_certs={ca}")
@@ -157,36 +154,3 @@ async def _tls_before(path: Path, chain: Path) -> AsyncIterator[int]:
     finally:
         server.close()
         await asyncio.wait(tasks, timeout=5)
-
-
-def _certificates(directory: Path) -> tuple[Path, Path]:
-    """A CA of our own, and a chain with key for 127.0.0.1 alone."""
-    now = datetime.datetime.now(datetime.UTC)
-
-    def certificate(
-        name: str, key: ec.EllipticCurvePrivateKey, issuer: str, by: ec.EllipticCurvePrivateKey, ca: bool
-    ) -> x509.Certificate:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        )
-        if not ca:
-            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        return builder.sign(by, hashes.SHA256())
-
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca, chain = directory / "ca.pem", directory / "server.pem"
-    pem = serialization.Encoding.PEM
-    ca.write_bytes(certificate("test CA", ca_key, "test CA", ca_key, True).public_bytes(pem))
-    chain.write_bytes(
-        certificate("server", key, "test CA", ca_key, False).public_bytes(pem)
-        + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return ca, chain
