@@ -91,6 +91,8 @@ def serve(
         Literal["debug", "info", "warning", "error"], Parameter(group=_LOGS)
     ] = _DEFAULTS.log_level,
     log_format: Annotated[Literal["auto", "console", "json"], Parameter(group=_LOGS)] = _DEFAULTS.log_format,
+    alert_webhook: Annotated[str | None, Parameter(group=_LOGS)] = None,
+    alert_command: Annotated[str | None, Parameter(group=_LOGS)] = None,
     config: Annotated[Path | None, Parameter(group=_LOGS)] = None,
 ) -> int:
     """Serve live BTC prices over WebSocket, secure WebSocket and HTTP, until Ctrl-C or SIGTERM.
@@ -134,6 +136,8 @@ def serve(
         close_timeout: Seconds that clients have to say good-bye when the server stops.
         log_level: Least important kind of line to log.
         log_format: For people (console), for machines (json), or whichever suits standard error (auto).
+        alert_webhook: URL to POST alerts to, in the format of Prometheus' Alertmanager.
+        alert_command: Command to run for each alert; it gets the same JSON on its standard input.
         config: TOML file with a [serve] table of options.
     """
     given = dict(locals())

@@ -24,6 +24,7 @@ from omega_ai.data_feed.fallback import Fallback
 from omega_ai.data_feed.feed_view import Parts, View
 from omega_ai.data_feed.history_reader import HistoryReader
 from omega_ai.data_feed.lease import RedundantPublisher
+from omega_ai.data_feed.observability.alert_sinks import AlertMonitor, open_sinks
 from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.snapshot import Snapshot
 from omega_ai.data_feed.pipeline import Pipeline, Publish
@@ -170,7 +171,8 @@ class Feed:
             ports.ws,
             ports.wss,
         )
-        runner = await self._http(self._view)
+        alerts = self._alerts()
+        runner = await self._http(self._view, alerts)
         self._play(source, pipeline, broker)
         ws, wss = self._view.websocket_url(ports.ws), self._view.websocket_url(ports.wss, secure=True)
         self.endpoints = Endpoints(
@@ -291,13 +293,23 @@ class Feed:
             return None
         return Fallback(simulation, self._pipeline(publish, simulated=True))
 
-    async def _http(self, view: View) -> Runner | None:
+    def _alerts(self) -> AlertMonitor:
+        """Watch over the figures; those of workers are in their parent's, which watches for all."""
+        settings = self.settings
+        monitor = AlertMonitor(
+            self.snapshot, open_sinks(settings.alert_webhook, settings.alert_command), clock=self.clock
+        )
+        if not self._shared_port:
+            self._task(monitor.run())
+        return monitor
+
+    async def _http(self, view: View, alerts: AlertMonitor) -> Runner | None:
         settings = self.settings
         if settings.http_port is None:
             return None
         from omega_ai.data_feed.http.app import make_app, start_http  # workers start without it, and sooner
 
-        app = make_app(view, host=settings.http_host, hostnames=settings.hostnames)
+        app = make_app(view, host=settings.http_host, hostnames=settings.hostnames, alerts=alerts.active)
         with _Binding(settings.http_host, settings.http_port, "--http-port"):
             runner = await start_http(app, settings.http_host, settings.http_port)
         self._stack.push_async_callback(runner.close)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +65,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
+    alert_webhook: str | None = None
+    alert_command: str | None = None
 
     def validate(self) -> FeedSettings:
         """Check every bound; returns self.
@@ -89,6 +93,10 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
             raise SettingsError("--workers needs a broker that processes can share: embedded or redis://...")
         if self.role != "all" and self.broker in ("memory", "embedded"):
             raise SettingsError(f"--role {self.role} needs a broker that the others share: redis://...")
+        if self.alert_webhook is not None and not _WEB_ADDRESS.match(self.alert_webhook):
+            raise SettingsError("--alert-webhook must be an http:// or https:// address")
+        if self.alert_command is not None and not _words(self.alert_command):
+            raise SettingsError("--alert-command must be a program and its arguments, quoted as in a shell")
         if self.key is not None and self.cert is None:
             raise SettingsError("--key needs --cert")
         return self
@@ -128,6 +136,16 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("handshake_timeout", 0.05, 600),
     ("close_timeout", 0.0, 60),
 )
+
+
+_WEB_ADDRESS = re.compile(r"https?://[^/\s]+", re.IGNORECASE)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # a quote that does not end
+        return []
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -144,6 +145,20 @@ class CommandSink:
             raise SinkError(f"it ended with status {process.returncode}")
 
 
+def open_sinks(webhook: str | None, command: str | None) -> list[Sink]:
+    """The log, and what is configured besides: a URL, and a command quoted as in a shell.
+
+    Raises:
+        ValueError: the command is none.
+    """
+    sinks: list[Sink] = [LogSink()]
+    if webhook is not None:
+        sinks.append(WebhookSink(webhook))
+    if command is not None:
+        sinks.append(CommandSink(shlex.split(command)))
+    return sinks
+
+
 def _environment() -> dict[str, str]:
     # Ours may hold the password of a broker or a token's secret.
     return {
@@ -241,13 +256,24 @@ class AlertMonitor:
         while True:
             notice = await queue.get()
             for attempt in range(1, TRIES + 1):
-                try:
-                    await sink.tell(notice)
+                why = await self._try(sink, notice)
+                if why is None:
                     break
-                except SinkError as error:
-                    fields = {"sink": sink.name, "alert": notice.alert.name, "why": str(error)}
-                    if attempt == TRIES:
-                        _log.error("alert_not_delivered", **fields)
-                    else:
-                        _log.warning("alert_delivery_failed", **fields, attempt=attempt)
-                        await asyncio.sleep(self._retry * 2 ** (attempt - 1))
+                fields = {"sink": sink.name, "alert": notice.alert.name, "why": why}
+                if attempt == TRIES:
+                    _log.error("alert_not_delivered", **fields)
+                else:
+                    _log.warning("alert_delivery_failed", **fields, attempt=attempt)
+                    await asyncio.sleep(self._retry * 2 ** (attempt - 1))
+
+    async def _try(self, sink: Sink, notice: Notice) -> str | None:
+        """None when it was delivered, otherwise why not."""
+        try:
+            await sink.tell(notice)
+        except SinkError as error:
+            return str(error)
+        except Exception as error:
+            # The watch must outlive what nobody thought of, or a broken sink would end the feed.
+            _log.exception("alert_sink_failed", sink=sink.name)
+            return type(error).__name__
+        return None

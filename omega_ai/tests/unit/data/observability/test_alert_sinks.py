@@ -23,6 +23,7 @@ from omega_ai.data_feed.observability.alert_sinks import (
     SinkError,
     WebhookSink,
     alertmanager_message,
+    open_sinks,
 )
 from omega_ai.data_feed.observability.alerts import Alert, AlertEngine, Notice
 from omega_ai.tests.unit.data.observability.snapshots import NOW_NS, snapshot
@@ -250,3 +251,37 @@ async def test_a_reading_that_fails_does_not_end_the_watch() -> None:
         assert monitor.look() == []
     assert lines[0]["event"] == "alerts_not_evaluated"
     assert [notice.alert.name for notice in monitor.look()] == ["OmegaCertificateEnding"]
+
+
+async def test_a_sink_that_breaks_in_a_way_nobody_thought_of_ends_nothing() -> None:
+    """The watch goes on, and the other sinks are told."""
+    told = asyncio.Event()
+
+    class Broken:
+        name = "broken"
+
+        async def tell(self, notice: Notice) -> None:
+            raise RuntimeError("surprise")
+
+    class Good:
+        name = "good"
+
+        async def tell(self, notice: Notice) -> None:
+            told.set()
+
+    monitored = Monitored(Broken(), Good())
+
+    async def work() -> None:
+        monitored.reading = snapshot(certificate_left=0.0)
+        await told.wait()
+
+    with capture_logs() as lines:
+        await monitored.during(work)
+    assert "alert_sink_failed" in {line["event"] for line in lines}
+
+
+def test_sinks_are_opened_from_settings() -> None:
+    """The log always; a webhook and a command where they are configured."""
+    assert [sink.name for sink in open_sinks(None, None)] == ["log"]
+    names = [sink.name for sink in open_sinks("https://x.example/hook?token=a", "notify 'two words'")]
+    assert names == ["log", "webhook https://x.example/hook", "command notify"]
