@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import socket
 import ssl
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -57,10 +61,58 @@ Answer = Literal["ours", "stranger", "nothing"]
 @contextlib.contextmanager
 def target_server(configuration: Configuration, directory: Path) -> Iterator[Target]:
     """The server under test, for as long as the context lasts."""
-    found, why = _who_answers(configuration.url, configuration.token)
-    if found == "ours":
-        yield _external(configuration)
-        return
+    with _turn(configuration.url) as turn:
+        found, why = _who_answers(configuration.url, configuration.token)
+        if turn.held_by_another_run:
+            found, why = "stranger", "another run of this suite"
+        if found == "ours":
+            turn.share()
+            yield _external(configuration)
+        else:
+            with _own(configuration, directory, why) as target:
+                yield target
+
+
+class _Turn:
+    """Keeps runs of this suite on one machine apart.
+
+    Whoever tests a server that runs anyhow shares the lock, since all may do that at a time. Whoever starts a
+    server on the ports holds it alone: others would take that server for one that runs anyhow, until it ends.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.held_by_another_run = False
+        if not self._lock(fcntl.LOCK_EX):
+            deadline = time.monotonic() + PROBE_SECONDS
+            while not self._lock(fcntl.LOCK_SH):  # it may only just be asking who answers
+                if time.monotonic() > deadline:
+                    self.held_by_another_run = True
+                    return
+                time.sleep(0.05)
+
+    def _lock(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self._file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def share(self) -> None:
+        """Let others test the same server."""
+        self._lock(fcntl.LOCK_SH)
+
+
+@contextlib.contextmanager
+def _turn(url: str) -> Iterator[_Turn]:
+    name = f"omega-suite-{os.getuid()}-{urlsplit(url).port}.lock"
+    with (Path(tempfile.gettempdir()) / name).open("w") as file:  # closing it gives the lock back
+        yield _Turn(file)
+
+
+@contextlib.contextmanager
+def _own(configuration: Configuration, directory: Path, why: str) -> Iterator[Target]:
+    """A server of our own; ``why`` says who else holds the port, if anybody does."""
     for url in (configuration.url, configuration.tls_url):
         if not is_loopback(urlsplit(url).hostname or ""):
             pytest.fail(
@@ -72,7 +124,7 @@ def target_server(configuration: Configuration, directory: Path) -> Iterator[Tar
     for url in (configuration.url, configuration.tls_url):
         port = urlsplit(url).port or 0
         if _listens(url):
-            said = f" ({why})" if why and url == configuration.url else ""
+            said = f" ({why})" if url == configuration.url else ""
             notices.append(f"port {port} is held by a stranger{said}: a free port is used instead")
             port = 0
         ports.append(port)

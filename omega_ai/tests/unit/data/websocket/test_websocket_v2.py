@@ -112,7 +112,8 @@ class TestWebSocketV2:
         finally:
             writer.transport.abort()
         assert head.startswith(b"HTTP/1.1 408 "), "it says why"
-        assert time.monotonic() - start >= target.handshake_seconds * 0.9, "not before its time"
+        if target.ours:  # how long another one waits is its own setting
+            assert time.monotonic() - start >= target.handshake_seconds * 0.9, "not before its time"
         assert (await bystander.ask({"type": "ping", "id": 1}))["type"] == "pong"
 
     async def test_message_validation(self, target: Target, connect: Connect) -> None:
