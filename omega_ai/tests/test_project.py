@@ -174,7 +174,7 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_every_test_folder_is_a_package() -> None:
     """Test files of the same name in different folders do not shadow each other."""
-    folders = {path.parent for path in (PACKAGE / "tests").rglob("*.py")}
+    folders = {path.parent for path in (PACKAGE / "tests").rglob("test_*.py")}
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
