@@ -18,7 +18,7 @@ from omega_ai.core.websocket.client import ClientProtocol, Opening
 from omega_ai.core.websocket.close import ABNORMAL, NORMAL
 from omega_ai.core.websocket.deflate import compress_once
 from omega_ai.core.websocket.endpoint import CLOSING, OPEN, Options
-from omega_ai.core.websocket.frames import BINARY, CLOSE, PING, PONG, TEXT, close_payload
+from omega_ai.core.websocket.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload
 from omega_ai.core.websocket.handshake import HandshakeError, Response
 from omega_ai.testkit.case import Failed
 from omega_ai.testkit.history import ClientHistory, Event, Happening, Received, Sent
@@ -217,14 +217,21 @@ class Connection:
             self._wire.send_frame(opcode, payload)
         return sent
 
-    def send_fragments(self, parts: list[bytes], *, opcode: int = TEXT) -> Sent:
-        """Send one message as one frame for each part."""
+    def send_fragments(
+        self, parts: list[bytes], *, data: bytes, number: int | None = None, fin: bool = True
+    ) -> Sent:
+        """Begin the text message ``data``, one frame for each part; not ``fin``: ``send_more`` ends it."""
         now = self.now_ns()
-        sent = Sent(now, now, self.life, opcode, b"".join(parts))
+        sent = Sent(now, now, self.life, TEXT, data, number)
         self.history.sent.append(sent)
         for place, part in enumerate(parts):
-            self._wire.send_frame(opcode if place == 0 else 0, part, fin=place == len(parts) - 1)
+            self._wire.send_frame(CONTINUATION if place else TEXT, part, fin=fin and place == len(parts) - 1)
         return sent
+
+    def send_more(self, parts: list[bytes]) -> None:
+        """End the message that ``send_fragments`` began."""
+        for place, part in enumerate(parts):
+            self._wire.send_frame(CONTINUATION, part, fin=place == len(parts) - 1)
 
     def next_number(self) -> int:
         """The next number for a stamp of this client, over all its connections."""

@@ -77,6 +77,7 @@ class Context:
         self.rng = random.Random(f"{seed}:{name}")
         self._mask_rng = random.Random(f"{seed}:{name}:masks")  # or frames would change the choices
         self.seed = seed
+        self.name = name
         self.history = History(new_run(self.rng), self.now_ns() if start_ns is None else start_ns)
         self.products = Products()
         self.cleanup: list[Callable[[], Any]] = []

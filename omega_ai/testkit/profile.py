@@ -115,12 +115,23 @@ class Errors(Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """What the server is said to hold."""
 
-    message_bytes: int = 1 << 20
-    """Larger messages must be refused (close code 1009), or at least harm nobody."""
+    message_bytes: int | None = None
+    """Larger messages must be refused (close code 1009); without it, that there is any limit is only advised."""
     max_latency_s: float = 2.0
     """Above this an answer or a delivery is late."""
     rate: float = 200.0
     """Messages per second that one client may send without being limited."""
+
+
+class Security(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the server is said to guard. What is not said is advised, and its absence a warning."""
+
+    checks_origin: bool = False
+    """Web pages of other origins are refused."""
+    checks_tokens: bool = False
+    """A bearer token that is wrong is refused."""
+    handshake_timeout_s: float | None = None
+    """Who does not finish the handshake is dropped."""
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +154,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     resume: Resume | None = None
     errors: Errors | None = None
     limits: Limits = Limits()
+    security: Security = Security()
 
     def problems(self) -> list[str]:
         """What is wrong with it, beyond the types of its fields."""
