@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,10 +13,10 @@ from aiohttp import web
 from msgspec import Raw
 
 from omega_ai import __version__
-from omega_ai.core.timestamps import format_utc
+from omega_ai.core.timestamps import format_utc, parse_utc
 from omega_ai.data_feed.broker.base import BrokerError, Position
 from omega_ai.data_feed.http.candle_book import CandleBook
-from omega_ai.data_feed.http.guard import error_response, json_response
+from omega_ai.data_feed.http.guard import asked_host, error_response, json_response
 from omega_ai.data_feed.http.view import FeedView
 from omega_ai.data_feed.observability.alerts import Alert
 from omega_ai.data_feed.observability.histogram import HistogramReading
@@ -83,7 +84,7 @@ class Api:
             return self._error(
                 503, "no_price", f"there is no price yet: {why}", temporary=True, headers={"Retry-After": "1"}
             )
-        return json_response(aged(latest.message, latest.age))
+        return json_response(aged(latest.message, latest.age, self._view.snapshot().now_ns))
 
     async def history(self, request: web.Request) -> web.Response:
         """Past messages of ``channel``: the newest ``limit``, or the first ``limit`` after ``since``."""
@@ -128,13 +129,12 @@ class Api:
 
     async def status(self, request: web.Request) -> web.Response:
         """How the feed fares, for people: what the page shows beside the price."""
-        url = request.url
         return json_response(
             status_fields(self._view.snapshot())
             | {
                 "checks": [check._asdict() for check in self._view.readiness()],
                 "alerts": list(self._alerts()),
-                "websocket": public_urls(self._view.websocket_urls(), url.host or "localhost"),
+                "websocket": public_urls(self._view.websocket_urls(), asked_host(request)),
             }
         )
 
@@ -149,7 +149,7 @@ class Api:
         return error_response(status, code, message, self._view.snapshot().now_ns, **rest)
 
 
-def aged(message: bytes, age: float) -> dict[str, Raw]:
+def aged(message: bytes, age: float, now_ns: int) -> dict[str, Raw]:
     """A published price as an answer to "what is it now": what was live when published may not be so now.
 
     Adds ``age_ms`` and ``stale``; an old price's ``state`` becomes ``stale``, unless it is ``simulated``,
@@ -159,9 +159,18 @@ def aged(message: bytes, age: float) -> dict[str, Raw]:
     old = age > STALE_AFTER or fields.get("state") == Raw(b'"stale"')
     if old and fields.get("state") != Raw(b'"simulated"'):
         fields["state"] = Raw(b'"stale"')
-    fields["age_ms"] = Raw(b"%d" % max(0, round(age * 1000)))
+    if math.isinf(age):  # from before this process: its own time stamp is all there is
+        age = _age_by_timestamp(fields.get("timestamp"), now_ns)
+    fields["age_ms"] = Raw(b"null") if math.isinf(age) else Raw(b"%d" % max(0, round(age * 1000)))
     fields["stale"] = Raw(b"true" if old else b"false")
     return fields
+
+
+def _age_by_timestamp(timestamp: Raw | None, now_ns: int) -> float:
+    try:
+        return (now_ns - parse_utc(msgspec.json.decode(timestamp or b"", type=str))) / 1e9
+    except ValueError:  # msgspec's errors are ValueErrors too
+        return math.inf
 
 
 def history_query(query: Mapping[str, str]) -> tuple[str, Position | None, int]:

@@ -62,6 +62,15 @@ def error_response(
     return json_response(fields, status=status, headers=headers)
 
 
+def asked_host(request: web.Request) -> str:
+    """The name or address under which the asker reached us; without ``Host``, ``localhost``.
+
+    aiohttp's own answer to a missing ``Host`` is a look-up in the DNS, which would hold up the event loop.
+    """
+    place = parse_host(request.headers.get(hdrs.HOST, ""))
+    return "localhost" if place is None else place.host
+
+
 def guard(allowed: HostPolicy, now_ns: Callable[[], int]) -> Middleware:
     """The middleware: checks ``Host``, adds headers, turns every failure into a JSON error."""
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 
 from omega_ai.data_feed.http.api import public_urls
+from omega_ai.data_feed.http.guard import asked_host
 from omega_ai.data_feed.http.view import FeedView
 
 _TYPES = {
@@ -63,7 +64,7 @@ class Page:
 
     async def index(self, request: web.Request) -> web.Response:
         """The page. Not kept by caches, since it names the version of its files."""
-        urls = public_urls(self._view.websocket_urls(), request.url.host or "localhost")
+        urls = public_urls(self._view.websocket_urls(), asked_host(request))
         return _answer(
             request,
             self._index,

@@ -18,7 +18,10 @@ class Check(NamedTuple):
 
 
 class LatestPrice(NamedTuple):
-    """The newest ``btc_price`` message as published, and the seconds since it came."""
+    """The newest ``btc_price`` message as published, and the seconds since it came.
+
+    ``age`` is infinite for one that was there before this process: its time stamp tells more.
+    """
 
     message: bytes
     age: float

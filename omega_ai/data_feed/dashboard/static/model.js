@@ -91,7 +91,7 @@ export class Model {
   addFirstPrice(message, now) {
     if (this.price) return;
     this.price = message;
-    this.priceAt = now - message.age_ms;
+    this.priceAt = message.age_ms === null ? Date.parse(message.timestamp) : now - message.age_ms;
     this.simulated = message.state === "simulated";
   }
 

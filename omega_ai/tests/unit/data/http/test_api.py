@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import aiohttp
@@ -93,14 +94,29 @@ async def test_an_old_price_is_never_called_live(http: Http, view: FakeView) -> 
 
 def test_an_old_simulated_price_says_both() -> None:
     """A simulated price always says so; that it is old stands beside it."""
-    fields = aged(b'{"type":"btc_price","state":"simulated"}', 60.0)
+    fields = aged(b'{"type":"btc_price","state":"simulated"}', 60.0, 0)
     assert bytes(fields["state"]) == b'"simulated"'
     assert bytes(fields["stale"]) == b"true"
 
 
 def test_a_price_published_as_stale_stays_so_however_young_the_message() -> None:
     """The feed repeats a stale price each second; repeating does not make it fresh."""
-    assert bytes(aged(b'{"type":"btc_price","state":"stale"}', 0.1)["stale"]) == b"true"
+    assert bytes(aged(b'{"type":"btc_price","state":"stale"}', 0.1, 0)["stale"]) == b"true"
+
+
+async def test_a_price_from_before_the_start_is_as_old_as_its_time_stamp(http: Http, view: FakeView) -> None:
+    """The history outlives the process; nobody saw it come, and it is stale whatever it says."""
+    body = b'{"type":"btc_price","price":1,"timestamp":"2025-12-31T23:00:00.000000Z","state":"live"}'
+    view.latest = LatestPrice(view.publish("btc_price", body).message, math.inf)
+    _, answer = await ask(http, "/api/price")
+    assert (answer["state"], answer["stale"], answer["age_ms"]) == ("stale", True, 3_600_000)
+
+
+def test_an_age_that_nobody_knows_is_null() -> None:
+    """No time stamp, or none that can be read."""
+    for message in (b'{"type":"btc_price"}', b'{"type":"btc_price","timestamp":7}', b'{"timestamp":"x"}'):
+        fields = aged(message, math.inf, 0)
+        assert (bytes(fields["age_ms"]), bytes(fields["stale"])) == (b"null", b"true")
 
 
 async def test_history_gives_the_newest_limit_oldest_first(http: Http, view: FakeView) -> None:

@@ -55,12 +55,13 @@ async def test_connections_over_the_cap_are_told_so(view: FakeView) -> None:
 
 
 async def test_a_health_checker_without_host_is_answered(runner: Runner) -> None:
-    """HTTP/1.0 has no Host; a browser never leaves it out."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", runner.port)
-    writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
-    assert b" 200 " in await reader.readline()
-    writer.close()
-    await writer.wait_closed()
+    """HTTP/1.0 has no Host; a browser never leaves it out. Nothing is looked up in the DNS for it."""
+    for path in (b"/healthz", b"/api/status", b"/"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", runner.port)
+        writer.write(b"GET %b HTTP/1.0\r\n\r\n" % path)
+        assert b" 200 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize(
