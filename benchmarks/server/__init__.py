@@ -1,0 +1,1 @@
+"""How fast the server is, against others: ``python -m benchmarks.server --help``."""
