@@ -176,9 +176,9 @@ class Feed:
         """
         conversation = self._link.conversation
         self._check_open()
-        joined = self._link.joined(frozenset(channels), None)
         conversation.subscribe(channels, mode, interval_ms)
-        await joined
+        if not conversation.settled:
+            await self._link.joined(frozenset(channels), None)
 
     async def unsubscribe(self, *channels: str) -> None:
         """Give channels up: no message of theirs comes once this has returned."""

@@ -31,9 +31,10 @@ from omega_ai.client.events import Connected, Disconnected, Event, Gap, NotRecov
 from omega_ai.client.messages import Message, RequestId
 from omega_ai.client.retry import Backoff, may_reconnect, may_retry_status
 from omega_ai.client.settings import ClientSettings
+from omega_ai.core.certificates import CertificateError
 from omega_ai.core.client_tls import client_context
 from omega_ai.core.websocket.close import ABNORMAL
-from omega_ai.core.websocket.endpoint import Options
+from omega_ai.core.websocket.endpoint import OPEN, Options
 
 Item = Message | Event
 _T = TypeVar("_T")
@@ -170,7 +171,10 @@ class Link:
         tls = settings.tls
         if self.url.secure and not isinstance(tls, ssl.SSLContext):
             # Read anew for each connection, so that a renewed authority is found.
-            tls = client_context(Path(tls) if tls is not None else None, host=self.url.host)
+            try:
+                tls = client_context(Path(tls) if tls is not None else None, host=self.url.host)
+            except CertificateError as error:
+                raise TlsError(self.url.text, str(error)) from None
         return await open_connection(
             self.url,
             options,
@@ -284,11 +288,14 @@ class Link:
             del self._joining[future]
 
     async def _transmit(self, texts: Sequence[bytes]) -> None:
-        while self.connection is None:
+        while (connection := self.connection) is None or connection.state != OPEN:
             if self.failure is not None:
                 raise self.failure
-            await self._up.wait()
-        connection = self.connection
+            if connection is None:
+                await self._up.wait()
+            else:  # it is closing: what was sent on it would be lost without a word
+                await asyncio.shield(connection.ended)
+                await asyncio.sleep(0)
         for text in texts:
             connection.send_text(text)
         await connection.drain()

@@ -8,6 +8,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -253,6 +254,18 @@ class TestRefusing:
             with pytest.raises(HandshakeFailed, match="was not offered"):
                 await quick(url).start()
 
+    async def test_a_token_that_would_break_out_of_its_header(self) -> None:
+        """It is not sent."""
+        async with server(Peer.gone) as url:
+            with pytest.raises(HandshakeFailed, match="the request cannot be made: not a header"):
+                await quick(url, token="x\r\nEvil: yes").start()
+
+    async def test_an_authority_that_is_not_there(self, tmp_path: Path) -> None:
+        """The file is named."""
+        async with server(Peer.gone) as url:
+            with pytest.raises(TlsError, match=r"nowhere\.pem"):
+                await quick(url.replace("ws:", "wss:"), tls=tmp_path / "nowhere.pem").start()
+
     async def test_no_tls_on_the_other_side(self) -> None:
         """It says to use ws."""
 
@@ -411,6 +424,47 @@ class TestClosing:
         async with server(takes_and_leaves) as url, quick(url) as feed:
             with pytest.raises(ConnectionLost, match="whether it was acted on is unknown"):
                 await feed.request({"type": "test"})
+
+    async def test_what_is_sent_while_it_closes_goes_out_on_the_next_connection(self) -> None:
+        """And not into the void."""
+        got: list[int] = []
+        closing = asyncio.Event()
+
+        async def closes_slowly(peer: Peer) -> None:
+            await peer.accept()
+            await peer.confirm()
+            if peer.number == 0:
+                peer.close(1012)
+                await peer.gone()
+                closing.set()
+                await asyncio.sleep(0.1)  # the close frames are exchanged, the socket is still there
+                return
+            got.append((await peer.receive())["n"])
+            await peer.gone()
+
+        async with server(closes_slowly) as url, quick(url) as feed:
+            await closing.wait()
+            await feed.send({"type": "test", "n": 7})
+            async with asyncio.timeout(2):
+                while not got:
+                    await asyncio.sleep(0.01)
+        assert got == [7]
+
+    async def test_a_server_that_does_not_read_holds_sending_back(self) -> None:
+        """Within the time given for it."""
+
+        async def deaf(peer: Peer) -> None:
+            await peer.accept()
+            await peer.confirm()
+            await asyncio.sleep(30)
+
+        async def send_much(feed: Feed) -> None:
+            for _ in range(100):
+                await feed.send({"type": "test", "filler": "x" * 1_000_000}, timeout=0.2)
+
+        async with server(deaf) as url, quick(url) as feed:
+            with pytest.raises(RequestTimeout):
+                await send_much(feed)
 
 
 class TestGarbage:
