@@ -50,6 +50,11 @@ REMEMBER_SECONDS = 300.0
 _CUTS = {"trades": (b',"price":', b""), "candles": (b',"open":', b',"final":')}
 """Where identity ends within the text of a message, and where it goes on."""
 
+_WHEN = {"trades": (b',"trade_id":', b',"timestamp":"'), "candles": (b',"start":', b',"start":"')}
+"""Where the name of whatever has a sequence of its own ends (a venue's symbol), and where its time begins."""
+
+_TIME = len(b"2026-01-01T00:00:00.000000Z")
+
 _log = structlog.get_logger(__name__)
 
 
@@ -64,12 +69,29 @@ def identity_of(channel: str, text: bytes) -> bytes | None:
     end, tail = cuts
     if tail and b'"final":false' in text:
         return None  # a candle that is not finished is a state
+    start = _members(channel, text)
+    identity = text[start : text.find(end, start)]
+    return identity + text[text.rfind(tail) :] if tail else identity
+
+
+def moment_of(channel: str, text: bytes) -> tuple[bytes, bytes]:
+    """Of which sequence a message is (a venue's symbol), and its time there.
+
+    Times are UTC texts of one width, so that they compare as bytes.
+    """
+    end, mark = _WHEN[channel]
+    start = _members(channel, text)
+    at = text.find(mark, start)
+    time = text[at + len(mark) :][:_TIME] if at >= 0 else b""
+    return text[start : text.find(end, start)], time
+
+
+def _members(channel: str, text: bytes) -> int:
+    """Where the members begin that a body has after its type."""
     start = len(channel) + 10
     if text.startswith(b',"epoch":', start):
         start = text.find(b",", text.index(b'"seq":', start))
-    stop = text.find(end, start)
-    identity = text[start:stop]
-    return identity + text[text.rfind(tail) :] if tail else identity
+    return start
 
 
 class _Kept(NamedTuple):
@@ -97,6 +119,8 @@ class RedundantPublisher:
         self._covered = self._now()
         """When a holder, this one or another, was last known to be well."""
         self._published: set[bytes] = set()
+        self._oldest: dict[bytes, bytes] = {}
+        """By sequence, the time of the oldest message that was found published."""
         self._forget_at = 0.0
         self._deposed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -117,7 +141,7 @@ class RedundantPublisher:
         identity = identity_of(channel, body)
         if identity is not None:
             self._keep(channel, identity, body)
-            if self._published and identity in self._published:
+            if self._published and self._is_published(channel, identity, body):
                 self.skipped += 1
                 return
         if self._token:
@@ -174,20 +198,26 @@ class RedundantPublisher:
                 return
             token = claim.token
         published: set[bytes] = set()
+        oldest: dict[bytes, bytes] = {}
         for channel in _CUTS:
             history = await self._broker.history(channel, limit=LOOK_BACK)
-            published.update(
-                identity
-                for publication in history.publications
-                if (identity := identity_of(channel, publication.message)) is not None
-            )
+            for publication in history.publications:
+                if (identity := identity_of(channel, publication.message)) is not None:
+                    published.add(identity)
+                    sequence, time = moment_of(channel, publication.message)
+                    oldest[sequence] = min(time, oldest.get(sequence, time))
         # No await from here on: what is kept ends where publishing begins.
         self._broker.begin_term(token, self._on_deposed)
         self._token = token
         self.terms += 1
         self._published = published
+        self._oldest = oldest
         self._forget_at = self._now() + REMEMBER_SECONDS
-        missing = {kept.identity: kept for kept in self._kept if kept.identity not in published}
+        missing = {
+            kept.identity: kept
+            for kept in self._kept
+            if not self._is_published(kept.channel, kept.identity, kept.body)
+        }
         for kept in missing.values():
             with contextlib.suppress(PublishBufferFull):  # counted by the broker, shown by an epoch
                 self._broker.publish(kept.channel, kept.body)
@@ -201,6 +231,13 @@ class RedundantPublisher:
         if self._token:
             self._token = 0
             _log.warning("standing_by", reason="another process has taken the lease")
+
+    def _is_published(self, channel: str, identity: bytes, body: bytes) -> bool:
+        """Whether a predecessor published it: it was found, or is older than all that was looked at."""
+        if identity in self._published:
+            return True
+        sequence, time = moment_of(channel, body)
+        return time < self._oldest.get(sequence, b"")
 
     def _keep(self, channel: str, identity: bytes, body: bytes) -> None:
         kept = self._kept

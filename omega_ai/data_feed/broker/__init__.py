@@ -2,11 +2,13 @@
 
 Which one is told by a text, as in ``omega serve --broker``:
 
-=====================================  ==========================================================
-``memory``                             within this process; nothing outlives it
-``embedded``, ``embedded:DIR``         a private Valkey, its data in the user's state directory or DIR
-``redis://``, ``rediss://``, ``unix://``  a Redis (>= 6.2) or Valkey that somebody runs
-=====================================  ==========================================================
+=========================================  ======================================================
+``memory``                                 within this process; nothing outlives it
+``embedded``, ``embedded:DIR``             a private Valkey, its data in the user's state directory or DIR
+``redis://``, ``rediss://``, ``unix://``   a Redis (>= 6.2) or Valkey that somebody runs
+``redis+sentinel://HOST:PORT,…/NAME``      the primary that Sentinel knows by that name
+``redis+cluster://HOST:PORT,…``            a Redis (>= 7.0) or Valkey Cluster
+=========================================  ======================================================
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ from pathlib import Path
 from omega_ai.core.clock import Clock
 from omega_ai.data_feed.broker.base import HISTORY_MESSAGES, HISTORY_SECONDS, Broker
 
-_CHOICES = "memory, embedded, embedded:DIRECTORY, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH"
+_CHOICES = (
+    "memory, embedded, embedded:DIRECTORY, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH, "
+    "redis+sentinel://HOST:PORT,HOST:PORT/NAME, redis+cluster://HOST:PORT,HOST:PORT"
+)
+_SERVERS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 
 
 class UnknownBroker(ValueError):
@@ -62,7 +68,13 @@ def open_broker(
             history_messages=history_messages,
             history_seconds=history_seconds,
         )
-    if kind in ("redis", "rediss", "unix") and rest.startswith("//"):
+    if kind in ("redis+cluster", "rediss+cluster") and rest.startswith("//"):
+        from omega_ai.data_feed.broker.cluster import ClusterBroker
+
+        return ClusterBroker(
+            spec, clock=clock, rng=rng, history_messages=history_messages, history_seconds=history_seconds
+        )
+    if kind in _SERVERS and rest.startswith("//"):
         from omega_ai.data_feed.broker.redis import RedisBroker
 
         return RedisBroker(

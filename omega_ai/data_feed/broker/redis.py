@@ -36,9 +36,10 @@ from omega_ai.data_feed.broker.base import (
     Position,
     check_channel,
 )
-from omega_ai.data_feed.broker.redis_address import parse_address
+from omega_ai.data_feed.broker.redis_address import RedisAddress
 from omega_ai.data_feed.broker.redis_connection import ConnectionLost, RedisConnection, explain_reply
 from omega_ai.data_feed.broker.redis_link import Link
+from omega_ai.data_feed.broker.redis_place import Place, Slot, place_of
 from omega_ai.data_feed.broker.redis_reader import Reader
 from omega_ai.data_feed.broker.redis_script import (
     CLAIM,
@@ -50,12 +51,14 @@ from omega_ai.data_feed.broker.redis_script import (
     keys_of,
 )
 from omega_ai.data_feed.broker.redis_subscriber import Subscriber
-from omega_ai.data_feed.broker.redis_writer import Server, Writer
+from omega_ai.data_feed.broker.redis_writer import ELSEWHERE, Server, Writer
 
 _log = logging.getLogger(__name__)
 _LOADING_SECONDS = 30.0
 _PATIENCE_SECONDS = 1.0
 _RETRY_SECONDS = 0.02
+_PASSING = ("LOADING", "TRYAGAIN", "CLUSTERDOWN", *ELSEWHERE)
+"""What Redis answers for a moment while it starts, fails over or moves slots."""
 
 _Answer = TypeVar("_Answer")
 
@@ -64,7 +67,8 @@ class RedisBroker:
     """See the module's text and ``Broker``.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://`` (see ``redis_address``).
+        url: ``redis://``, ``rediss://`` or ``unix://`` (see ``redis_address``), or ``redis+sentinel://`` (see
+            ``redis_place``).
         clock: tells the age of history.
         rng: spreads reconnects. Epochs never come from it: with one seed, two runs would give the same name
             to two different sequences in one Redis.
@@ -72,6 +76,8 @@ class RedisBroker:
             cuts it in blocks of up to 100 messages, and age and bytes only while something is published.
         buffer_messages, buffer_bytes: bounds of what waits while Redis is away.
         timeout: seconds to connect, and for an answer before a connection is given up.
+        slot: the part of a cluster to be used, whose node is sought instead of ``url``; messages then go by
+            sharded pub/sub.
 
     Raises:
         InvalidAddress: the URL says nothing that could be connected to.
@@ -89,8 +95,11 @@ class RedisBroker:
         buffer_messages: int = 100_000,
         buffer_bytes: int = 64 * 1_048_576,
         timeout: float = 5.0,
+        slot: Slot | None = None,
     ) -> None:
-        self.address = parse_address(url)
+        spread = rng or random.Random()
+        self._place: Place = slot if slot is not None else place_of(url, spread)
+        self._clustered = slot is not None
         self._timeout = timeout
         self._now = clock.monotonic
         self._server = Server("", durable=False)
@@ -99,9 +108,9 @@ class RedisBroker:
         self._refusal: str | None = None
         self._checker: asyncio.Task[None] | None = None
         self._deposed: Callable[[], None] = lambda: None
-        spread = rng or random.Random()
+        self._live_at: RedisAddress | None = None
         self._reader = Reader(self._connection, lambda: self._server.run_id, history_messages)
-        self._subscriber = Subscriber(self._reader)
+        self._subscriber = Subscriber(self._reader, "SSUBSCRIBE" if self._clustered else "SUBSCRIBE")
         self._writer = Writer(
             now=clock.monotonic,
             seen=self._subscriber.position,
@@ -112,22 +121,24 @@ class RedisBroker:
             history_bytes=history_bytes,
             buffer_messages=buffer_messages,
             buffer_bytes=buffer_bytes,
+            publish=b"SPUBLISH" if self._clustered else b"PUBLISH",
         )
         self._commands = Link(
-            self.address,
+            self._place,
             name="omega",
             timeout=timeout,
             rng=spread,
             greet=self._greet,
             up=lambda connection: self._writer.connected(connection, self._server),
             down=self._lost,
+            follow=True,
         )
         self._live = Link(
-            self.address,
+            self._place,
             name="omega-live",
             timeout=timeout,
             rng=spread,
-            up=self._subscriber.connected,
+            up=self._joined,
             down=lambda _: None,  # Ends and comes back with the other, or is cut alone and back at once.
             on_push=self._subscriber.arrived,
         )
@@ -247,6 +258,11 @@ class RedisBroker:
         return self._now() - began
 
     @property
+    def address(self) -> RedisAddress:
+        """Of the server in use, or sought."""
+        return self._place.address
+
+    @property
     def dropped(self) -> int:
         """Publications refused because too many waited."""
         return self._writer.dropped
@@ -267,12 +283,19 @@ class RedisBroker:
                 self._connection()
                 return await read()
             except (ConnectionLost, BrokerUnreachable, hiredis.ReplyError) as error:
-                passing = not isinstance(error, hiredis.ReplyError) or str(error).startswith("LOADING")
+                passing = not isinstance(error, hiredis.ReplyError) or str(error).startswith(_PASSING)
+                if isinstance(error, hiredis.ReplyError) and str(error).startswith(ELSEWHERE):
+                    self._leave()
                 if not passing or self._now() - began > patience:
                     if isinstance(error, hiredis.ReplyError):
                         raise BrokerError(explain_reply(str(error), self.address)) from error
                     raise
             await asyncio.sleep(_RETRY_SECONDS)
+
+    def _leave(self) -> None:
+        """Another server takes the writes now: the next connection leads to it."""
+        if self._commands.connection is not None:
+            self._commands.connection.abort()
 
     def _connection(self) -> RedisConnection:
         connection = self._commands.connection
@@ -303,7 +326,7 @@ class RedisBroker:
                 raise BrokerUnreachable(
                     f"Redis at {self.address} is version {version}; 6.2 or newer is needed"
                 )
-        if "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):
+        if not self._clustered and "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):
             raise BrokerUnreachable(explain_reply("MOVED", self.address))
         if facts.get("role") == "slave":
             raise BrokerUnreachable(explain_reply("READONLY", self.address))
@@ -311,8 +334,14 @@ class RedisBroker:
         if durable is None:
             options = dict(zip(policy[::2], policy[1::2], strict=False)) if type(policy) is list else {}
             durable = options.get(b"appendonly") == b"yes" and options.get(b"appendfsync") == b"always"
+        if (old := self._live.connection) is not None and self._live_at != self.address:
+            old.abort()  # It listens to a server that is not, or no longer, the primary.
         # Without the right to see INFO, runs cannot be told apart; what this process has seen still counts.
         self._server = Server(facts.get("run_id", "unknown"), durable)
+
+    def _joined(self, connection: RedisConnection) -> None:
+        self._live_at = self.address
+        self._subscriber.connected(connection)
 
     def _lost(self, reason: str) -> None:
         if self._down != reason:

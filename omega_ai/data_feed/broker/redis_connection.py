@@ -247,11 +247,11 @@ _REMEDIES = {
     "NOAUTH": "it wants a password: put it into the URL, redis://:PASSWORD@HOST:PORT",
     "NOPERM": "this user may not do what is needed: allow ~omega:* &omega:* +@all, or use another user",
     "LOADING": "it is reading its data from disk; this goes on by itself once it is ready",
-    "READONLY": "it is a read-only replica: name the primary in the URL",
+    "READONLY": "it is a read-only replica: name the primary in the URL (or the sentinels, redis+sentinel://)",
     "MASTERDOWN": "it is a replica that has lost its primary: name the primary in the URL",
     "OOM": "its memory is full (maxmemory): raise the limit or remove data",
     "MISCONF": "it cannot write to its disk and takes no writes: see its log and free space",
-    "MOVED": "it is a node of a cluster, which is not supported: name a single Redis",
+    "MOVED": "it is a node of a cluster: use redis+cluster://HOST:PORT",
     "BUSY": "it is busy with a script; this goes on by itself when that ends",
     "WRONGTYPE": "keys named omega:{…} hold other data: remove them or use another database",
 }

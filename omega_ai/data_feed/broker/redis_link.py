@@ -8,18 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 from omega_ai.data_feed.broker.base import BrokerError, BrokerUnreachable
-from omega_ai.data_feed.broker.redis_address import RedisAddress
 from omega_ai.data_feed.broker.redis_connection import RedisConnection, explain, open_connection
+from omega_ai.data_feed.broker.redis_place import Place
 
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 2.0
+_FIND_SECONDS = 1.0
+"""How long a sentinel or a node may take to tell where the primary is, before another is asked."""
 
 
 class Link:
     """One connection, again and again.
 
     Args:
-        address: where to.
+        place: finds the server, anew for each connection.
         name: how it shows in ``CLIENT LIST``.
         timeout: seconds for connecting, and for an answer before the connection is given up.
         rng: spreads the attempts of many processes.
@@ -27,11 +29,12 @@ class Link:
         up: called when it may be used.
         down: called when it ended, with the reason for people.
         on_push: gets what arrives after SUBSCRIBE.
+        follow: look now and then whether the server is still the right one, and leave it when it is not.
     """
 
     def __init__(
         self,
-        address: RedisAddress,
+        place: Place,
         *,
         name: str,
         timeout: float,
@@ -40,8 +43,10 @@ class Link:
         down: Callable[[str], None],
         greet: Callable[[RedisConnection], Any] | None = None,
         on_push: Callable[[list[Any]], None] | None = None,
+        follow: bool = False,
     ) -> None:
-        self._address = address
+        self._place = place
+        self._follow = follow
         self._name = name
         self._timeout = timeout
         self._rng = rng
@@ -73,8 +78,9 @@ class Link:
             await connection.close()
 
     async def _open(self) -> RedisConnection:
+        address = await self._place.find(min(self._timeout, _FIND_SECONDS))
         connection = await open_connection(
-            self._address, timeout=self._timeout, name=self._name, on_push=self._on_push
+            address, timeout=self._timeout, name=self._name, on_push=self._on_push
         )
         try:
             if self._greet is not None:
@@ -83,7 +89,7 @@ class Link:
         except BaseException as error:
             connection.abort()
             if isinstance(error, TimeoutError):
-                raise BrokerUnreachable(explain(error, self._address, self._timeout)) from error
+                raise BrokerUnreachable(explain(error, address, self._timeout)) from error
             raise
         self.connection = connection
         self._up(connection)
@@ -94,7 +100,7 @@ class Link:
         while True:
             await self._watch(connection)
             self.connection = None
-            self._down(f"the connection to Redis at {self._address} was lost; trying again")
+            self._down(f"the connection to Redis at {self._place.address} was lost; trying again")
             while True:
                 # Full jitter: after a restart of Redis not every process comes at the same moment.
                 await asyncio.sleep(self._rng.uniform(0, delay))
@@ -115,7 +121,8 @@ class Link:
             await asyncio.wait([connection.lost], timeout=step)
             if connection.lost.done():
                 return
-            if connection.waited() > self._timeout or connection.silent() > 2.5 * step:
+            dead = connection.waited() > self._timeout or connection.silent() > 2.5 * step
+            if dead or (self._follow and await self._place.moved(_FIND_SECONDS)):
                 connection.abort()
             elif self._on_push is not None:
                 connection.write("PING")

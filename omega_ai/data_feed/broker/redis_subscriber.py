@@ -85,10 +85,12 @@ class Subscriber:
 
     Args:
         reader: reads positions and history.
+        join: the command that joins a live channel; ``SSUBSCRIBE`` in a cluster.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, join: str = "SUBSCRIBE") -> None:
         self._reader = reader
+        self._join = join
         self._channels: dict[str, _Channel] = {}
         self._by_live: dict[bytes, _Channel] = {}
         self._connection: RedisConnection | None = None
@@ -113,7 +115,7 @@ class Subscriber:
         self._connection = connection
         for channel in self._channels.values():
             channel.joined.clear()
-            connection.write("SUBSCRIBE", channel.live)
+            connection.write(self._join, channel.live)
 
     async def close(self) -> None:
         """Deliver nothing more."""
@@ -142,7 +144,7 @@ class Subscriber:
                     self._channels[name] = channel
                     self._by_live[channel.live] = channel
                     if self._connection is not None:
-                        self._connection.write("SUBSCRIBE", channel.live)
+                        self._connection.write(self._join, channel.live)
             for name in wanted:
                 channel = self._channels[name]
                 await channel.joined.wait()
@@ -165,16 +167,18 @@ class Subscriber:
     def arrived(self, reply: list[Any]) -> None:
         """Take what came on the pub/sub connection."""
         kind = reply[0]
-        if kind == b"message":
+        if kind in (b"message", b"smessage"):
             channel = self._by_live.get(reply[1])
             if channel is not None:
                 self._message(channel, reply[2])
-        elif kind == b"subscribe":
+        elif kind in (b"subscribe", b"ssubscribe"):
             channel = self._by_live.get(reply[1])
             if channel is not None:
                 channel.joined.set()
                 if channel.position is not _UNKNOWN:
                     self._begin_fill(channel)
+        elif kind == b"sunsubscribe" and self._connection is not None:
+            self._connection.abort()  # The slot has moved; the next connection leads to its new node.
         elif kind == b"error":
             for channel in self._channels.values():
                 if not channel.joined.is_set():

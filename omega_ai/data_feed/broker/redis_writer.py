@@ -25,6 +25,9 @@ from omega_ai.data_feed.broker.redis_script import PUBLISH, PUBLISH_SHA, keys_of
 PIPELINE_MESSAGES = 512
 """Publications in one round trip at most: what Redis does in about ten milliseconds."""
 
+ELSEWHERE = ("READONLY", "MASTERDOWN", "MOVED", "ASK ")
+"""What a server answers that does not take the writes, or not any more."""
+
 PIPELINE_BYTES = 1_048_576
 _RETRY_SECONDS = 0.2
 
@@ -329,7 +332,7 @@ class Writer:
             connection.pipeline([("SCRIPT", "LOAD", PUBLISH)], self._loaded)
             return
         self._refused(text)
-        if text.startswith(("READONLY", "NOAUTH", "MASTERDOWN")):
+        if text.startswith((*ELSEWHERE, "NOAUTH")):
             connection.abort()  # Another connection may lead to whoever is primary now.
         self._retry = loop.call_later(_RETRY_SECONDS, self._drain)
 

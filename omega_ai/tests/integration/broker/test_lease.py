@@ -15,10 +15,11 @@ from omega_ai.tests.valkey import ValkeyProcess
 
 
 def trade(number: int) -> bytes:
-    """A trade's body, its id the number."""
+    """A trade's body: its id is the number, its time so many seconds after midnight."""
+    at = f"2026-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}.000000Z"
     return (
-        b'{"type":"trades","venue":"v","symbol":"BTC-USD","trade_id":"%d","price":1,"size":1,"side":"buy"}'
-        % number
+        b'{"type":"trades","venue":"v","symbol":"BTC-USD","trade_id":"%d","price":1,"size":1,"side":"buy",'
+        b'"timestamp":"%b","received_at":"2026-01-01T00:00:00.000000Z"}' % (number, at.encode())
     )
 
 
@@ -159,3 +160,29 @@ async def test_a_restarted_process_recognises_what_is_published(valkey: ValkeyPr
             await broker.flush()
             assert after.skipped == 10
         assert ids((await broker.history("trades")).publications) == list(range(1, 41))
+
+
+async def test_what_is_older_than_the_history_is_not_published_again(valkey: ValkeyProcess) -> None:
+    """A history cut short, or begun anew, cannot show what was published before it: time tells."""
+    async with redis_broker(valkey.url) as broker:
+        async with publisher(broker, "before") as before:
+            for number in range(1, 31):
+                before.publish("trades", trade(number))
+            await broker.flush()
+            valkey.command("FLUSHALL")
+            before.publish("trades", trade(31))
+            await broker.flush()
+        async with publisher(broker, "after") as after:
+            for number in range(1, 35):
+                after.publish("trades", trade(number))
+            await broker.flush()
+        assert ids((await broker.history("trades")).publications) == [31, 32, 33, 34]
+
+
+async def test_an_idle_start_publishes_the_whole_backlog(valkey: ValkeyProcess) -> None:
+    """With nothing published before, all that the source gives is new."""
+    async with redis_broker(valkey.url) as broker, publisher(broker, "first") as first:
+        for number in range(1, 6):
+            first.publish("trades", trade(number))
+        await broker.flush()
+        assert ids((await broker.history("trades")).publications) == [1, 2, 3, 4, 5]
