@@ -10,7 +10,6 @@ from cyclopts import Group, Parameter
 
 from omega_ai import __version__
 from omega_ai.cli.exit_codes import UsageError
-from omega_ai.cli.logs import choose_format, set_up_logs
 from omega_ai.cli.port_owner import owner_of
 from omega_ai.cli.ports import PortOrOff
 from omega_ai.cli.running import run
@@ -20,6 +19,7 @@ from omega_ai.data_feed.broker import UnknownBroker
 from omega_ai.data_feed.broker.base import BrokerError
 from omega_ai.data_feed.broker.redis_address import InvalidAddress
 from omega_ai.data_feed.feed import Endpoints
+from omega_ai.data_feed.observability.logs import choose_format, set_up_logs
 from omega_ai.data_feed.service import run_feed
 from omega_ai.data_feed.settings import FeedSettings, SettingsError
 from omega_ai.data_feed.sources.base import SourceError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from omega_ai.core.clock import ManualClock
-from omega_ai.data_feed.market import Quote, SourceStatus, Trade
+from omega_ai.data_feed.market import MarketEvent, Quote, SourceStatus, Trade
 from omega_ai.data_feed.sources.base import SourceError
 from omega_ai.data_feed.sources.replay import ReplaySource, Timeline
 from omega_ai.tests.unit.data.sources.captures import capture
@@ -25,8 +25,8 @@ class Run:
     def __init__(self, path: Path, speed: float = math.inf) -> None:
         self.clock = ManualClock(START)
         self.source = ReplaySource(path, speed=speed, clock=self.clock, sleep=self.sleep)
-        self.events = []
-        self.at = []
+        self.events: list[MarketEvent] = []
+        self.at: list[int] = []
         self.statuses: list[SourceStatus] = []
         self.drained = 0
 

@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import logging, sys
 import structlog
-from omega_ai.cli.logs import choose_format, set_up_logs
+from omega_ai.data_feed.observability.logs import choose_format, set_up_logs
 
 set_up_logs(sys.argv[2], choose_format(sys.argv[1]))
 log = structlog.get_logger("test")
