@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import sys
-import typing
 from pathlib import Path
 
-from cyclopts import Group, Parameter
+from cyclopts import Group
 from docstring_parser import parse
 
 from omega_ai.cli.app import COMMANDS
 from omega_ai.cli.configuration import CUSTOMARY, variable_of
+from omega_ai.cli.options import Option, function_of, options_of
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 
@@ -50,22 +48,17 @@ def reference() -> str:
 
 
 def _command(name: str, summary: str) -> str:
-    function = getattr(importlib.import_module(f"omega_ai.cli.{name}"), name)
-    documented = parse(function.__doc__)
+    documented = parse(function_of(name).__doc__ or "")
     descriptions = {item.arg_name: " ".join((item.description or "").split()) for item in documented.params}
     text = [f"\n## omega {name}\n", f"{summary[0].upper()}{summary[1:]}.\n"]
     if documented.long_description:
         text.append(f"{documented.long_description}\n")
-    hints = typing.get_type_hints(function, include_extras=True)
     groups: dict[str, list[str]] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name == "config":
+    for option in options_of(name):
+        if option.name == "config":
             continue  # the same everywhere, and told above
-        extras = [
-            item for item in getattr(hints[parameter.name], "__metadata__", ()) if isinstance(item, Parameter)
-        ]
-        row = _row(name, parameter, extras, descriptions[parameter.name])
-        groups.setdefault(_group(extras), []).append(row)
+        row = _row(name, option, descriptions[option.parameter.name])
+        groups.setdefault(_group(option), []).append(row)
     for group, rows in groups.items():
         if group:
             text.append(f"### {group}\n")
@@ -73,22 +66,21 @@ def _command(name: str, summary: str) -> str:
     return "\n".join(text)
 
 
-def _group(extras: list[Parameter]) -> str:
-    for extra in extras:
+def _group(option: Option) -> str:
+    for extra in option.extras:
         for group in extra.group or ():
             if isinstance(group, Group):
                 return group.name
     return ""
 
 
-def _row(command: str, parameter: inspect.Parameter, extras: list[Parameter], description: str) -> str:
-    named = [name for extra in extras for name in extra.name or ()]
-    option = named[0].lstrip("-") if named else parameter.name.replace("_", "-")
-    shown = f"--{option}" if parameter.kind is parameter.KEYWORD_ONLY else option.upper()
-    variable = f"`{variable_of(option)}`"
-    if other := CUSTOMARY.get((command, option)):
+def _row(command: str, option: Option, description: str) -> str:
+    keyword = option.parameter.kind is option.parameter.KEYWORD_ONLY
+    shown = f"--{option.name}" if keyword else option.name.upper()
+    variable = f"`{variable_of(option.name)}`"
+    if other := CUSTOMARY.get((command, option.name)):
         variable += f", `{other}`"
-    default = parameter.default
+    default = option.parameter.default
     default_text = "" if default is None or default is False or default == () else f"`{default}`"
     return f"| `{shown}` | {variable} | {default_text} | {description} |"
 

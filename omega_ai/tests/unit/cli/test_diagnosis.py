@@ -80,6 +80,15 @@ def test_few_descriptors_are_a_warning(soft: int, state: State, monkeypatch: pyt
     assert (finding.advice is None) == (state is State.OK)
 
 
+def test_a_misspelt_variable_is_a_warning() -> None:
+    """It would be passed over in silence: another command might know it."""
+    assert diagnosis.variables({"OMEGA_PORT": "1", "OMEGA_COUNT": "1", "HOME": "/"}).state is State.OK
+    finding = diagnosis.variables({"OMEGA_TLS_PROT": "1", "OMEGA_XYZ": "1"})
+    assert finding.state is State.WARNING
+    assert "OMEGA_TLS_PROT (did you mean OMEGA_TLS_PORT?)" in finding.detail
+    assert "OMEGA_XYZ" in finding.detail
+
+
 def test_no_development_certificate_yet_is_fine(state_home: Path) -> None:
     """It is made when the feed starts; the doctor makes nothing."""
     assert diagnosis.certificate(None, None, NOW).state is State.OK
@@ -213,5 +222,11 @@ def test_command_gives_findings_as_json(state_home: Path, capsys: pytest.Capture
     shown = capsys.readouterr()
     assert shown.err == ""
     findings = json.loads(shown.out)
-    assert [finding["check"] for finding in findings] == ["versions", "descriptors", "certificate", "broker"]
+    assert [finding["check"] for finding in findings] == [
+        "versions",
+        "descriptors",
+        "environment",
+        "certificate",
+        "broker",
+    ]
     assert all(finding["state"] in ("ok", "warning") for finding in findings)
