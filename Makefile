@@ -14,12 +14,12 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check cover bench format docs lock build clean
+.PHONY: help run test check cover bench conformance faults format docs lock build clean
 
 help: ## say what there is
 	@echo "OMEGA BTC AI. Targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "Options: PYTHON=python3.12 chooses the Python, ARGS='...' adds arguments to run, test and cover."
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "Options: PYTHON=python3.12 chooses the Python, ARGS='...' adds arguments."
 
 run: $(RUN) ## start the feed: ws://localhost:8765, wss://localhost:8766, http://localhost:8767
 	@$(BIN)/omega serve --source live --fallback simulated --log-format console $(ARGS)
@@ -36,9 +36,17 @@ check: $(DEV) ## lint, format, types, borders between the parts
 cover: $(TEST) ## run the test suite and say what it does not reach
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
-bench: $(TEST) ## measure what a message costs on its way in, and what the brokers do
+bench: $(TEST) ## measure the way in, the brokers, and the server against others (ARGS=--quick: 3 minutes)
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/broker.py
+	$(BIN)/python -m benchmarks.server $(ARGS)
+
+conformance: $(TEST) ## have the Autobahn test suite judge the server and the client
+	$(BIN)/python -m omega_ai.tests.conformance.autobahn server $(ARGS)
+	$(BIN)/python -m omega_ai.tests.conformance.autobahn client $(ARGS)
+
+faults: $(TEST) ## disturb a real feed for a while, and account for every message (ARGS=--help says how)
+	$(BIN)/python -m omega_ai.tests.faults $(ARGS)
 
 format: $(DEV) ## put the code in order
 	$(BIN)/ruff check --fix
