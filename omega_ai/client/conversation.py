@@ -66,7 +66,6 @@ class _Channel:
         "mode",
         "name",
         "position",
-        "resumed",
         "snapshot",
         "tail",
     )
@@ -78,7 +77,6 @@ class _Channel:
         self.position: Position | None = None
         self.asked_at: float | None = None  # a subscribe is unanswered since then
         self.asked_id: RequestId | None = None
-        self.resumed = False  # that subscribe carried ``since``
         self.gap_from: int | None = None  # a hole that starts here has been asked for
         self.snapshot: Position | None = None  # the latest state may still come, at this position
         self.tail: Position | None = None  # a heartbeat's top that has not come yet
@@ -306,7 +304,6 @@ class Conversation:
             for channel in group:
                 channel.asked_at = self._clock.monotonic()
                 channel.asked_id = request_id
-                channel.resumed = channel.name in since
                 channel.tail = None
             names = [channel.name for channel in group]
             self._port.send(wire.encode_subscribe(request_id, names, mode, interval_ms, since))
@@ -323,7 +320,7 @@ class Conversation:
             message.id == channel.asked_id
         ):  # otherwise it answers a question that has been asked again since
             channel.asked_at = channel.asked_id = None
-            self._continue_at(channel, top, recovered=channel.resumed and message.recovered)
+            self._continue_at(channel, top, recovered=message.recovered)
             self._check_settled()
 
     def _continue_at(self, channel: _Channel, top: Position, recovered: bool) -> None:
