@@ -316,9 +316,8 @@ class Conversation:
         if channel.asked_at is None:
             if message.id is None:
                 self._continue_at(channel, top, recovered=False)
-        elif (
-            message.id == channel.asked_id
-        ):  # otherwise it answers a question that has been asked again since
+        elif message.id == channel.asked_id:
+            # Otherwise it answers a question that has been asked again since.
             channel.asked_at = channel.asked_id = None
             self._continue_at(channel, top, recovered=message.recovered)
             self._check_settled()
