@@ -132,6 +132,19 @@ test("ticks become buckets; trades fill where the price was not seen", () => {
   assert.equal(series.oldest(), NOW - 300_000);
 });
 
+test("a minute of which the seconds are known is drawn by them alone", () => {
+  const series = new Series();
+  series.addCandle(candle(-1, 70));
+  series.addCandle(candle(0, 90));
+  series.addCandle({ ...candle(0, 80), interval: "1s", start: at(20_000) });
+  series.addCandle({ ...candle(0, 81), interval: "1s", start: at(21_000) });
+  assert.deepEqual(series.candles(NOW - 600_000, 1000, true).map((bucket) => bucket.close), [70, 80, 81]);
+  const young = new Series();
+  young.addCandle(candle(0, 90));
+  young.addCandle({ ...candle(0, 80), interval: "1s", start: at(20_000) });
+  assert.equal(young.oldest(), NOW + 20_000);
+});
+
 test("minutes join to wider buckets, with the volume of all", () => {
   const series = new Series();
   for (let minute = 0; minute < 10; minute += 1) series.addCandle(candle(minute, 100 + minute));

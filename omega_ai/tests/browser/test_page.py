@@ -25,11 +25,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")  # one browser for all
 async def see(page: Page, selector: str, text: str) -> None:
     """Wait until the element's text contains ``text``."""
     found = page.locator(selector).filter(has_text=re.compile(re.escape(text)))
-    await found.first.wait_for(state="attached", timeout=8000)
+    await found.first.wait_for(state="attached", timeout=20_000)
 
 
 async def verdict(page: Page, kind: str) -> None:
-    await page.locator(f"body[data-verdict={kind}]").wait_for(state="attached", timeout=12_000)
+    await page.locator(f"body[data-verdict={kind}]").wait_for(state="attached", timeout=20_000)
 
 
 async def picture(page: Page, name: str) -> None:
@@ -71,6 +71,7 @@ async def test_venues_show_price_age_state_and_why_one_is_out(feed: FakeFeed, op
     await live(page, feed, 61800.0)
     rows = page.locator("#venue-rows tr")
     await see(page, "#venue-rows", "bybit")
+    await see(page, "#venues-used", "3 of 6 in use")
     texts = {(await row.locator("th").inner_text()): await row.inner_text() for row in await rows.all()}
     assert "In use" in texts["kraken"]
     assert "61,800.40" in texts["kraken"]
@@ -78,7 +79,6 @@ async def test_venues_show_price_age_state_and_why_one_is_out(feed: FakeFeed, op
     assert "no USDT rate" in texts["binance"]
     assert "Reconnecting" in texts["bybit"]
     assert "connection refused" in texts["bybit"]
-    await see(page, "#venues-used", "3 of 6 in use")
 
 
 async def test_a_cut_shows_at_once_and_the_page_resumes_where_it_was(

@@ -165,7 +165,8 @@ export class Chart {
     const parts = [];
     for (const bucket of list) {
       const part = parts.at(-1);
-      if (part && bucket.start - part.at(-1).end <= Math.max(2 * plot.widthMs, 10_000)) part.push(bucket);
+      const last = part?.at(-1);
+      if (last && bucket.start - last.end <= Math.max(2 * plot.widthMs, last.end - last.start, 10_000)) part.push(bucket);
       else parts.push([bucket]);
     }
     const at = (bucket) => [plot.x(Math.min(bucket.end, plot.to)), plot.y(bucket.close)];

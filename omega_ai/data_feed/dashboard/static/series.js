@@ -17,7 +17,7 @@ class Buckets {
     let index = list.length;
     while (index > 0 && list[index - 1].start > start) index -= 1;
     if (index > 0 && list[index - 1].start === start) return list[index - 1];
-    const bucket = { start, open: null, high: -Infinity, low: Infinity, close: null, volume: 0, whole: false };
+    const bucket = { start, open: null, high: -Infinity, low: Infinity, close: null, volume: 0 };
     list.splice(index, 0, bucket);
     if (list.length > this.keep) list.shift();
     return bucket;
@@ -43,7 +43,14 @@ class Source {
 
   candle(widthMs, start, { open, high, low, close, volume }) {
     const buckets = widthMs === SECOND ? this.seconds : this.minutes;
-    Object.assign(buckets.at(start), { open, high, low, close, volume, whole: true });
+    Object.assign(buckets.at(start), { open, high, low, close, volume });
+  }
+
+  /** When the oldest thing known began; Infinity when nothing is. */
+  oldest() {
+    const second = this.seconds.list[0]?.start ?? Infinity;
+    const minute = this.minutes.list[0]?.start ?? Infinity;
+    return minute + MINUTE > second ? second : minute;
   }
 
   /** From `from` on, in buckets of `widthMs`, or of a minute where nothing finer is known. */
@@ -52,11 +59,10 @@ class Source {
     const fineFrom = fine.length ? fine[0].start : Infinity;
     const found = [];
     for (const bucket of this.minutes.list) {
-      // The minute in which the seconds begin counts as far as there are none, unless it was made of just them.
-      const before = bucket.start + MINUTE <= fineFrom || (bucket.whole && bucket.start < fineFrom);
-      if (before && bucket.start >= from) join(found, bucket, Math.max(MINUTE, widthMs));
+      // The minute in which the seconds begin is left out: what it says of them would be drawn before them.
+      if (bucket.start + MINUTE > fineFrom) break;
+      if (bucket.start >= from) join(found, bucket, Math.max(MINUTE, widthMs));
     }
-    if (found.length) found.at(-1).end = Math.min(found.at(-1).end, fineFrom);
     for (const bucket of fine) if (bucket.start >= from) join(found, bucket, widthMs);
     return found;
   }
@@ -86,11 +92,8 @@ export class Series {
 
   /** When the oldest thing known began; null when nothing is. */
   oldest() {
-    const firsts = [this.price, this.trades]
-      .flatMap((source) => [source.seconds.list[0], source.minutes.list[0]])
-      .filter((bucket) => bucket !== undefined)
-      .map((bucket) => bucket.start);
-    return firsts.length ? Math.min(...firsts) : null;
+    const oldest = Math.min(this.price.oldest(), this.trades.oldest());
+    return oldest === Infinity ? null : oldest;
   }
 
   /**

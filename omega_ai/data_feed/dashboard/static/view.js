@@ -26,6 +26,8 @@ function make(tag, attributes = {}, ...children) {
 
 const milliseconds = (ms) => (ms < 1 ? "< 1 ms" : `${amount.format(ms)} ms`); // a browser's clock shows no less
 
+const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1);
+
 const rateText = (perSecond) => (perSecond < 10 ? perSecond.toFixed(1) : whole.format(perSecond)) + " / s";
 
 export class View {
@@ -145,7 +147,7 @@ export class View {
       put(cells.word, row.word);
       put(cells.why, row.why ?? "");
       put(cells.price, row.price === null ? "–" : money.format(row.price));
-      put(cells.off, row.off === null ? "–" : `${row.off > 0 ? "+" : row.off < 0 ? "−" : ""}${Math.abs(row.off).toFixed(1)} bp`);
+      put(cells.off, row.off === null ? "–" : `${signed(Math.round(row.off * 10) / 10)} bp`);
       put(cells.age, row.ageMs === null ? "–" : durationText(row.ageMs));
     }
     const used = rows.filter((row) => row.use === "in").length;
