@@ -6,13 +6,13 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omega_ai.core.timestamps import format_utc
 from omega_ai.data_feed.exchanges import events as event_types
 from omega_ai.data_feed.exchanges.detect import VENUES, venue_of
-from omega_ai.data_feed.exchanges.events import AggregateTrade, TradeSnapshot
+from omega_ai.data_feed.exchanges.events import AggregateTrade, BookChange, TradeSnapshot
 from omega_ai.data_feed.market import Quote, Trade, Volume
 from omega_ai.tests.property.venue_messages import DOCUMENTED, REST
 
@@ -61,6 +61,10 @@ def check(found) -> None:
             assert sane(event.ask)
             assert sane(event.bid_size, zero=True)
             assert sane(event.ask_size, zero=True)
+        if isinstance(event, BookChange):
+            for price, size in (*event.bids, *event.asks):
+                assert sane(price)
+                assert sane(size, zero=True)
         if isinstance(event, Volume):
             assert sane(event.volume, zero=True)
 
@@ -142,6 +146,7 @@ def test_any_json(parse, document):
 
 
 @pytest.mark.parametrize(("parse", "message"), list(documented()))
+@settings(max_examples=40)
 @given(data=st.data())
 def test_mutated_documents(parse, message, data):
     """Right but for one member."""
@@ -152,6 +157,7 @@ def test_mutated_documents(parse, message, data):
 
 
 @pytest.mark.parametrize(("parse", "message"), list(documented()))
+@settings(max_examples=40)
 @given(data=st.data())
 def test_mutated_bytes(parse, message, data):
     """Cut, flipped or spliced somewhere: as a broken line or a broken venue would."""

@@ -39,6 +39,35 @@ DOCUMENTED: dict[str, tuple[bytes, ...]] = {
         b'"time_in":"2026-01-02T03:04:05Z","time_out":"2026-01-02T03:04:05Z","req_id":1}',
         b'{"error":"Currency pair not supported","method":"subscribe","success":false,"symbol":"BTC/USX"}',
         b'{"method":"pong","req_id":1}',
+        b'{"channel":"book","type":"snapshot","data":[{"symbol":"BTC/USD","bids":[{"price":61800.0,"qty":1.5}],'
+        b'"asks":[{"price":61800.1,"qty":0.5}],"checksum":1}]}',
+    ),
+    "bitstamp": (
+        b'{"data":{"id":7,"timestamp":"1767323045","amount":0.005,"amount_str":"0.00500000","price":61800.1,'
+        b'"price_str":"61800.10","type":0,"microtimestamp":"1767323045678901","buy_order_id":1,"sell_order_id":2},'
+        b'"channel":"live_trades_btcusd","event":"trade"}',
+        b'{"data":{"timestamp":"1767323045","microtimestamp":"1767323045678901","bids":[["61800.00","1"]],'
+        b'"asks":[["61800.10","3"]]},"channel":"order_book_btcusd","event":"data"}',
+        b'{"event":"bts:heartbeat","channel":"","data":{"status":"success"}}',
+        b'{"event":"bts:error","channel":"","data":{"code":4004,"message":"Bad"}}',
+    ),
+    "okx": (
+        b'{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"instId":"BTC-USDT","tradeId":"7","px":"61800.10",'
+        b'"sz":"0.005","side":"sell","ts":"1767323045678","count":"3"}]}',
+        b'{"arg":{"channel":"bbo-tbt","instId":"BTC-USDT"},"data":[{"asks":[["61800.20","2","0","1"]],'
+        b'"bids":[["61800.10","1","0","1"]],"ts":"1767323045678","seqId":5}]}',
+        b'{"arg":{"channel":"tickers","instId":"BTC-USDT"},"data":[{"instId":"BTC-USDT","vol24h":"123.5",'
+        b'"ts":"1767323045678"}]}',
+        b'{"event":"error","code":"60012","msg":"Invalid request","connId":"a"}',
+    ),
+    "bybit": (
+        b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1767323045680,"data":[{"T":1767323045678,'
+        b'"s":"BTCUSDT","S":"Buy","v":"0.005","p":"61800.10","L":"PlusTick","i":"2290000000061666327","BT":false}]}',
+        b'{"topic":"orderbook.1.BTCUSDT","type":"delta","ts":1767323045678,"data":{"s":"BTCUSDT",'
+        b'"b":[["61800.10","0"]],"a":[["61800.20","2"]],"u":5,"seq":6},"cts":1}',
+        b'{"topic":"tickers.BTCUSDT","ts":1767323045678,"type":"snapshot","data":{"symbol":"BTCUSDT",'
+        b'"volume24h":"6.5"}}',
+        b'{"success":true,"ret_msg":"subscribe","conn_id":"c","req_id":"1","op":"subscribe"}',
     ),
 }
 
@@ -53,5 +82,14 @@ REST: dict[str, tuple[bytes, ...]] = {
     "kraken": (
         b'{"error":[],"result":{"XXBTZUSD":[["61800.10000","0.00500000",1767323045.678901,"s","l","",7]],'
         b'"last":"1767323045678901000"}}',
+    ),
+    "bitstamp": (b'[{"date":"1767323045","tid":"7","amount":"0.005","type":"1","price":"61800.1"}]',),
+    "okx": (
+        b'{"code":"0","msg":"","data":[{"instId":"BTC-USDT","tradeId":"7","px":"61800.10","sz":"0.005",'
+        b'"side":"sell","ts":"1767323045678"}]}',
+    ),
+    "bybit": (
+        b'{"retCode":0,"retMsg":"OK","result":{"category":"spot","list":[{"execId":"7","symbol":"BTCUSDT",'
+        b'"price":"61800.1","size":"0.005","side":"Sell","time":"1767323045678"}]}}',
     ),
 }

@@ -163,8 +163,10 @@ class StandIn:
             await self._listen()
         for client in list(self._clients):
             client.check(now)
-        for event in self.market.until(self._clock.time_ns()):
-            self._publish(event)
+        if not self.market.waits or any(client.dialect.subscribed for client in self._clients):
+            self.market.waits = False
+            for event in self.market.until(self._clock.time_ns()):
+                self._publish(event)
         self._beat(now)
 
     def _begin(self, fault: Fault, now: float) -> None:
@@ -270,6 +272,7 @@ class StandIn:
     def _drop(self) -> None:
         for client in list(self._clients):
             client.abort()
+        self._clients.clear()  # not written to any more
 
     async def _rest(self, request: web.Request) -> web.Response:
         if self.active("refuse") or self.active("restart"):

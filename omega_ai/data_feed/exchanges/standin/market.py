@@ -35,6 +35,9 @@ class Market:
         self.volume = Decimal(1000)
         self.shift_ns = 0
 
+    waits = False
+    """Whether nothing happens before somebody has subscribed."""
+
     def until(self, now_ns: int) -> list[MarketEvent]:
         """What happened since the last call, up to ``now_ns`` (nanoseconds since the Unix epoch)."""
         events: list[MarketEvent] = []
@@ -111,21 +114,29 @@ class GeneratedMarket(Market):
 class RecordedMarket(Market):
     """A recording of this venue, with its times moved to now; ids, prices and order are as recorded.
 
+    It begins when the first client has subscribed. A recording of BTC in another currency is played as the
+    market that the venue's connector follows.
+
     Raises:
         SourceError: the file is of no use; see ``Recording``.
     """
 
-    def __init__(self, venue: Venue, path: Path, start_ns: int, *, speed: float = 1.0) -> None:
+    waits = True
+
+    def __init__(self, venue: Venue, path: Path, *, speed: float = 1.0) -> None:
         super().__init__(venue)
-        self._timeline = Timeline(start_ns, speed)
+        self._speed = speed
+        self._timeline: Timeline | None = None
         self._steps = iter(Player(Recording(path)))
         self._pending: tuple[int, tuple[MarketEvent, ...]] | None = None
         self.finished = False
 
     def _next(self, now_ns: int) -> Iterator[MarketEvent]:
+        if self._timeline is None:
+            self._timeline = Timeline(now_ns, self._speed)
         while not self.finished:
             if self._pending is None:
-                self._pending = self._load(now_ns)
+                self._pending = self._load(self._timeline, now_ns)
                 if self._pending is None:
                     self.finished = True
                     return
@@ -135,18 +146,19 @@ class RecordedMarket(Market):
             self._pending = None
             yield from events
 
-    def _load(self, now_ns: int) -> tuple[int, tuple[MarketEvent, ...]] | None:
+    def _load(self, timeline: Timeline, now_ns: int) -> tuple[int, tuple[MarketEvent, ...]] | None:
         for step in self._steps:
             if step.venue != self.venue.name or not step.events:
                 continue
             recorded_ns = step.recorded_ns
-            due_ns = now_ns if recorded_ns is None else self._timeline.place(recorded_ns)
+            due_ns = now_ns if recorded_ns is None else timeline.place(recorded_ns)
             moved: list[MarketEvent] = []
             for event in step.events:
                 stamp_ns = event.timestamp_ns
                 if stamp_ns is not None and recorded_ns is not None:
-                    stamp_ns = due_ns + self._timeline.scaled(stamp_ns - recorded_ns)
-                moved.append(structs.replace(event, timestamp_ns=stamp_ns, received_ns=due_ns))
+                    stamp_ns = due_ns + timeline.scaled(stamp_ns - recorded_ns)
+                symbol = self.symbol if event.symbol.startswith("BTC-") else event.symbol
+                moved.append(structs.replace(event, symbol=symbol, timestamp_ns=stamp_ns, received_ns=due_ns))
             return due_ns, tuple(moved)
         return None
 

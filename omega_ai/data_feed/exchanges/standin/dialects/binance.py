@@ -30,6 +30,8 @@ class BinanceDialect(Dialect):
 
     def trade(self, trade: Trade) -> bytes | None:
         """A trade as this venue writes it."""
+        if trade.symbol != self.market.symbol:
+            return None
         milliseconds = trade.timestamp_ns // 1_000_000
         return self._frame(
             f"{self._name}@trade",

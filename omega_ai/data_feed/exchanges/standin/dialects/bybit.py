@@ -35,6 +35,8 @@ class BybitDialect(Dialect):
 
     def trade(self, trade: Trade) -> bytes | None:
         """A trade as this venue writes it."""
+        if trade.symbol != self.market.symbol:
+            return None
         milliseconds = trade.timestamp_ns // 1_000_000
         row = {
             "T": milliseconds,

@@ -15,6 +15,12 @@ from omega_ai.data_feed.exchanges.detect import venue_of
         (b'{"channel":"ticker","sequence_num":0,"events":[]}', "coinbase"),
         (b'{"channel":"heartbeat"}', "kraken"),
         (b'{"method":"subscribe","success":true}', "kraken"),
+        (b'{"event":"trade","channel":"live_trades_btcusd","data":{}}', "bitstamp"),
+        (b'{"event":"bts:heartbeat"}', "bitstamp"),
+        (b'{"arg":{"channel":"trades"},"data":[]}', "okx"),
+        (b'{"event":"error","code":"60012"}', "okx"),
+        (b'{"topic":"publicTrade.BTCUSDT"}', "bybit"),
+        (b'{"op":"pong"}', "bybit"),
     ],
 )
 def test_documented_messages_are_recognised(raw, name):

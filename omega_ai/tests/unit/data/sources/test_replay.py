@@ -196,3 +196,16 @@ async def test_the_kraken_recordings_replay_exactly():
         assert all(after - before == 1 for before, after in itertools.pairwise(numbers))
     assert live.trades("BTC-USD")[0].price.as_tuple().exponent == -1
     assert rest.clock.time_ns() - START == pytest.approx(6.8 * 3600 * SECOND / 1000, rel=0.02)
+
+
+async def test_the_bitstamp_and_kraken_book_recordings_replay():
+    """Four trades with the taker's side, two books; and the top of a book of ten levels that comes as
+    changes."""
+    snippets = await Run(capture("bitstamp_btcusd_snippets_2026.jsonl"))()
+    assert [trade.side for trade in snippets.trades("BTC-USD")] == ["sell", "buy", "buy", "buy"]
+    assert sum(isinstance(event, Quote) for event in snippets.events) == 2
+    assert snippets.source.player.refused == 0
+    book = await Run(capture("kraken_v2_book10_btcusd_20260816.jsonl.gz"))()
+    quotes = [event for event in book.events if isinstance(event, Quote)]
+    assert len(quotes) == 8
+    assert all(quote.bid < quote.ask for quote in quotes)
