@@ -306,6 +306,14 @@ class TestWebSocketV2:
                     answer.pop(name, None)
             assert answers[0] == answers[1]
 
+        if target.may_publish:
+            for client in (plain, secure):
+                await client.ask({"type": "subscribe", "id": 3, "channels": ["broadcast"]})
+            mine = f"{time.time_ns()}"
+            await plain.send({"type": "broadcast", "timestamp": wire_time(utc_now()), "run": mine, "x": "₿"})
+            heard = [await client.receive_where(lambda m: m.get("run") == mine) for client in (plain, secure)]
+            assert heard[0] == heard[1]
+
         # The server speaks nothing older: the same client is let in as soon as it offers TLS 1.2.
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await connect("TLS 1.1", url=target.tls_url, tls=_old_tls(target, ssl.TLSVersion.TLSv1_1))
