@@ -1,6 +1,6 @@
 """Measure the server against others on this machine.
 
-    python -m benchmarks.server                      everything (some 20 minutes)
+    python -m benchmarks.server                      everything (some 30 minutes)
     python -m benchmarks.server --quick              fewer rivals, shorter runs (under 3 minutes)
     python -m benchmarks.server --only fanout echo   some cases
 
@@ -18,6 +18,7 @@ import json
 import os
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -48,8 +49,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--against", nargs="+", metavar="NAME", choices=CONTENDERS, help=f"of {', '.join(CONTENDERS)}"
     )
-    parser.add_argument("--rounds", type=int, help="runs of each contender (default 5; quick 3)")
-    parser.add_argument("--seconds", type=float, help="length of a run (default 3; quick 0.8)")
+    parser.add_argument("--rounds", type=int, help="runs of each contender (default 5; quick 2)")
+    parser.add_argument("--seconds", type=float, help="length of a run (default 2; quick 0.7)")
     parser.add_argument("--quick", action="store_true", help=f"short runs of {', '.join(QUICK)}")
     parser.add_argument("--cores", metavar="SERVER,CLIENT", help="cores to pin to (default: the first two)")
     parser.add_argument(
@@ -69,8 +70,23 @@ def parse() -> argparse.Namespace:
     return options
 
 
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     options = parse()
+    # Whoever ends us, the servers end with us; a shell may have told us to ignore Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        return measure(options)
+    except KeyboardInterrupt:
+        CONSOLE.print("Stopped.")
+        return 130
+
+
+def measure(options: argparse.Namespace) -> int:
     if sys.platform != "linux":
         CONSOLE.print("The benchmarks read /proc and pin processes to cores: they need Linux.")
         return 3
@@ -102,8 +118,8 @@ def main() -> int:
             workshop,
             cores=cores,
             nice=options.nice,
-            rounds=options.rounds or (3 if options.quick else 5),
-            seconds=options.seconds or (0.8 if options.quick else 3.0),
+            rounds=options.rounds or (2 if options.quick else 5),
+            seconds=options.seconds or (0.7 if options.quick else 2.0),
             quick=options.quick,
             descriptors=raise_descriptor_limit(),
             only=options.against,

@@ -48,6 +48,13 @@ def _omega(workshop: Workshop, port: int, mode: Mode) -> list[str]:
     return [*command, *where, "--http-port", "off", "--log-format", "json"]
 
 
+def following_coinbase(workshop: Workshop, port: int, mode: Mode) -> list[str]:
+    """Ours, but taking prices from one venue, wherever ``WSS_URL_COINBASE`` says that it is."""
+    command = _omega(workshop, port, mode)
+    command[command.index("none")] = "live"
+    return [*command, "--venue", "coinbase", "--price-interval-ms", "0"]
+
+
 def _floor(workshop: Workshop, port: int, mode: Mode) -> list[str]:
     command = [str(workshop.native("floor")), f"port={port}"]
     if mode == "tls":

@@ -9,9 +9,10 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -75,13 +76,24 @@ class Place(NamedTuple):
 class Server:
     """A running server; ``with Server(...) as server``."""
 
-    def __init__(self, contender: Contender, workshop: Workshop, mode: Mode, place: Place) -> None:
+    def __init__(
+        self,
+        contender: Contender,
+        workshop: Workshop,
+        mode: Mode,
+        place: Place,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.contender = contender
         self.mode = mode
         self.port = _free_port()
         self._command = contender.command(workshop, self.port, mode)
         self._place = place
-        self._environment = {**os.environ, "NODE_PATH": str(workshop.node_modules)}
+        self._environment = {
+            **os.environ,
+            "NODE_PATH": str(workshop.node_modules),
+            **(environment or {}),
+        }
         self._process: subprocess.Popen[bytes]
         self._errors: IO[bytes]
 
@@ -222,6 +234,54 @@ class LoadClient:
             **arguments,
         }
         return [self._program, *(f"{name}={value}" for name, value in given.items())]
+
+
+class VenueProbe:
+    """The stand-in venue and its client (``venue_probe``); ``with VenueProbe(...) as probe``."""
+
+    def __init__(self, place: Place, seconds: float) -> None:
+        self._place = place
+        self._command = [sys.executable, "-m", "benchmarks.server.venue_probe", "--seconds", str(seconds)]
+        self._process: subprocess.Popen[str]
+        self.port = 0
+
+    def __enter__(self) -> VenueProbe:
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=self._place.take,
+        )
+        self.port = int(self._answer())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._process.communicate(timeout=10)  # the end of its input ends it
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+    def run(self, kind: str, server: Server) -> dict[str, Any]:
+        """Time messages through ``server``, which follows the venue (``feed``) or passes on (``relay``)."""
+        server.check()
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{kind} {server.port}\n")
+        self._process.stdin.flush()
+        result: dict[str, Any] = json.loads(self._answer())
+        if "failed" in result:
+            server.check()
+            raise Failed(f"{server.contender.label}: {result['failed']}")
+        return result
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise Failed("the stand-in venue ended")
+        return line
 
 
 def _free_port() -> int:
