@@ -116,7 +116,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """What the server is said to hold."""
 
     message_bytes: int | None = None
-    """Larger messages must be refused (close code 1009); without it, that there is any limit is only advised."""
+    """Larger messages must be refused (close code 1009); without it, a limit is only advised."""
     max_latency_s: float = 2.0
     """Above this an answer or a delivery is late."""
     rate: float = 200.0

@@ -176,11 +176,11 @@ class Runner:
         timer = asyncio.timeout(case.timeout)
         outcome: Outcome
         try:
-            async with timer:
-                try:
+            try:
+                async with timer:
                     outcome = await case.run(context)
-                finally:
-                    timer.reschedule(asyncio.get_running_loop().time() + CLEANUP_TIMEOUT)
+            finally:
+                async with asyncio.timeout(CLEANUP_TIMEOUT):
                     await context.release()
         except CaseEnded as ended:
             outcome = ended.outcome
@@ -206,14 +206,14 @@ def _defect(case: Case, error: Exception) -> Outcome:
 
 def _distrust(outcome: Outcome, history: History) -> Outcome:
     """Let no fault pass that the case did not look for, and no pass stand on a history with holes."""
-    if outcome.verdict is not Verdict.PASS:
+    if outcome.verdict is Verdict.FAIL:
         return outcome
     for client in history.clients.values():
-        if client.overflowed:
-            return unknown(f"{client.name} received more than is kept: {client.overflowed} messages were not")
         for event in client.events:
             if event.kind is Happening.VIOLATION and not event.by_us:
                 return failed(f"the server broke the protocol ({event.code}): {event.text}")
+        if client.overflowed:
+            return unknown(f"{client.name} received more than is kept: {client.overflowed} messages were not")
     return outcome
 
 

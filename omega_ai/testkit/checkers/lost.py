@@ -22,7 +22,8 @@ def check(reading: Reading) -> Check:
     """
     lost: list[Anomaly] = []
     open_: list[Anomaly] = []
-    examined = _posts(reading, lost, open_) + _positions(reading, lost)
+    left: list[Anomaly] = []
+    examined = _posts(reading, lost, open_, left) + _positions(reading, lost)
     found: list[Finding] = findings(reading, "lost", "message lost", lost)
     found += findings(
         reading,
@@ -31,10 +32,13 @@ def check(reading: Reading) -> Check:
         open_,
         Severity.UNKNOWN,
     )
+    found += findings(
+        reading, "left", "message on its way when its reader left on purpose", left, Severity.NOTE
+    )
     return Check("lost", examined, tuple(found))
 
 
-def _posts(reading: Reading, lost: list[Anomaly], open_: list[Anomaly]) -> int:
+def _posts(reading: Reading, lost: list[Anomaly], open_: list[Anomaly], left: list[Anomaly]) -> int:
     """Stamped messages; returns how many (message, client) pairs were judged."""
     arrived = {
         client: {(item.stamp.client, item.stamp.number) for item in seen if item.stamp is not None}
@@ -54,7 +58,7 @@ def _posts(reading: Reading, lost: list[Anomaly], open_: list[Anomaly]) -> int:
                 continue
             anomaly = _missing(reading, post, client)
             if not settled(reading, life, post.sent.at_ns):
-                open_.append(anomaly)
+                (left if life.by_us else open_).append(anomaly)
             elif key not in anywhere and not settled(reading, _senders(reading, post), post.sent.at_ns):
                 open_.append(anomaly)  # it may never have reached the server
             else:

@@ -16,7 +16,8 @@ LISTENERS = 10
 MESSAGES = 100
 RATE = 80.0
 ALL = (*DELIVERY, "unequal", "skew", "stale")
-STALLED_BYTES = 16_384
+STALLED_BYTES = 65_536
+STALLED_MESSAGES = 200
 LISTEN_S = 4.0
 
 
@@ -77,8 +78,12 @@ async def publishers(context: Context) -> Outcome:
         )
         publish = context.profile.publish
         to_sender = publish is not None and publish.to_sender
-        for number, client in enumerate(clients):
-            await arrive(context, [s for n, s in enumerate(sent) if to_sender or n % 5 != number], [client])
+        await asyncio.gather(
+            *(
+                arrive(context, [s for n, s in enumerate(sent) if to_sender or n % 5 != number], [client])
+                for number, client in enumerate(clients)
+            )
+        )
         await context.settle()
         return judge(context, "100 messages of 5 publishers to each other", ALL)
 
@@ -192,7 +197,7 @@ async def leavers(context: Context) -> Outcome:
     timeout=40.0,
 )
 async def stalled_listener(context: Context) -> Outcome:
-    """One of six stops reading while 8 MB are published."""
+    """One of six stops reading while 13 MB are published."""
     publisher = await context.connect("publisher")
     async with context.clients(6, listen=True) as listeners:
         stalled = listeners[0]
@@ -203,12 +208,14 @@ async def stalled_listener(context: Context) -> Outcome:
         await at_rate(
             context,
             RATE,
-            240,
+            STALLED_MESSAGES,
             lambda _, at: sent.append(context.publish(publisher, size=size, intended_ns=at)),
         )
         await arrive(context, sent, listeners[1:])
         context.history.clients[stalled.name].listens = False
-        outcome = judge(context, f"{240 * size / 1e6:.0f} MB to 5 listeners beside one that stalls", ALL)
+        outcome = judge(
+            context, f"{STALLED_MESSAGES * size / 1e6:.0f} MB to 5 listeners beside one that stalls", ALL
+        )
         stalled.resume_reading()
         stalled.abort()
     return outcome

@@ -159,6 +159,8 @@ async def abrupt_end(context: Context) -> Outcome:
     await context.round_trip(victim)
     victim.abort()
     await context.round_trip(bystander)
+    await asyncio.sleep(0.3)  # until the server has noticed
+    await context.round_trip(bystander)
     await context.round_trip(await context.connect("newcomer"))
     return passed("the bystander and a newcomer were served")
 

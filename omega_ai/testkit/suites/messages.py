@@ -155,8 +155,7 @@ async def separate(context: Context) -> Outcome:
     """Interleaved among the clients."""
     async with context.clients(CLIENTS, "client") as clients:
         sent = {client.name: [context.send_echo(client) for _ in range(20)] for client in clients}
-        for client in clients:
-            await arrive(context, sent[client.name], [client])
+        await asyncio.gather(*(arrive(context, sent[client.name], [client]) for client in clients))
         await context.settle()
         return judge(context, f"{CLIENTS} clients with 20 messages each")
 
