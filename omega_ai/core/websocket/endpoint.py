@@ -1,8 +1,8 @@
 """One side of an open WebSocket connection: strict in what it takes, and in how it closes.
 
-``Endpoint`` is given frames by a shell that owns the transport (``server`` on an asyncio transport,
-``listener`` on picows) and calls back with whole, checked messages. It is a mixin without state of its own,
-so that a connection is one object: the shell names ``ENDPOINT_SLOTS`` among its ``__slots__``.
+``Endpoint`` is given frames by a shell that owns the transport (``server`` and ``client``) and calls back
+with whole, checked messages. It is a mixin without state of its own, so that a connection is one object: the
+shell names ``ENDPOINT_SLOTS`` among its ``__slots__``.
 """
 
 from __future__ import annotations

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from omega_ai.core.websocket.close import may_be_sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_xor: Callable[[bytes, bytes], bytes]
+try:
+    # Every message from a client is unmasked. This loop over its bytes is three to six times as fast in C;
+    # the package has the extension wherever it has a wheel.
+    from websockets.speedups import apply_mask as _xor
+except ImportError:
+    from omega_ai.core.websocket.masking import xor as _xor
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -57,15 +68,10 @@ def build_frame(
 
 def apply_mask(payload: bytes, mask: bytes, offset: int = 0) -> bytes:
     """Mask or unmask (the same operation) ``payload``, whose first byte is byte ``offset`` of the frame's."""
-    size = len(payload)
-    if not size:
-        return b""
     if offset & 3:
         turn = offset & 3
         mask = mask[turn:] + mask[:turn]
-    # One XOR of two big integers runs at memory speed; a loop over bytes is a hundred times slower.
-    key = int.from_bytes(mask * (size // 4) + mask[: size & 3], "little")
-    return (int.from_bytes(payload, "little") ^ key).to_bytes(size, "little")
+    return _xor(payload, mask)
 
 
 def close_payload(code: int | None = None, reason: str = "") -> bytes:

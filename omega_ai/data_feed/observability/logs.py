@@ -38,8 +38,6 @@ _BEARER = re.compile(r"(?P<head>\bBearer\s+)\S+", re.IGNORECASE)
 HIDDEN = "***"
 
 _LIBRARIES = {
-    # picows tells of every connection at INFO, and reads four socket options for it.
-    "picows": logging.WARNING,
     "aiohttp.access": logging.WARNING,
     "aiohttp.server": logging.ERROR,  # every malformed request of a port scanner
     "aiohttp.client": logging.WARNING,
@@ -208,26 +206,3 @@ def scrub(text: str) -> str:
     text = _QUERY_SECRET.sub(rf"\g<head>{HIDDEN}", text)
     text = _BEARER.sub(rf"\g<head>{HIDDEN}", text)
     return _JWT.sub(HIDDEN, text)
-
-
-class SharedLogger(logging.LoggerAdapter[logging.Logger]):
-    """What to hand to picows as ``logger_name``: one object for all connections, silent below a warning.
-
-    Given a ``logging.Logger``, picows makes a logger of its own for each connection (a kilobyte) and formats
-    a line when it opens and one when it ends; an adapter it takes as it is.
-    """
-
-    def info(self, msg: object, *args: object, **kwargs: Any) -> None:
-        """Nothing."""
-
-    def debug(self, msg: object, *args: object, **kwargs: Any) -> None:
-        """Nothing."""
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the standard library's name
-        """From a warning up."""
-        return level >= logging.WARNING and self.logger.isEnabledFor(level)
-
-
-def picows_logger(name: str = "server") -> SharedLogger:
-    """A ``SharedLogger`` for ``picows.<name>``."""
-    return SharedLogger(logging.getLogger(f"picows.{name}"), {})

@@ -68,7 +68,7 @@ def test_versions_name_what_a_report_needs() -> None:
     """Ours, Python's, and those of the libraries that matter."""
     finding = diagnosis.versions()
     assert finding.state is State.OK
-    assert all(word in finding.detail for word in ("omega ", "Python 3.", "picows ", "uvloop "))
+    assert all(word in finding.detail for word in ("omega ", "Python 3.", "msgspec ", "uvloop "))
 
 
 @pytest.mark.parametrize(("soft", "state"), [(256, State.WARNING), (65_536, State.OK)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omega_ai.core.websocket.frames import (
     BINARY,
@@ -19,6 +21,7 @@ from omega_ai.core.websocket.frames import (
     close_payload,
     text_frame,
 )
+from omega_ai.core.websocket.masking import xor
 
 
 def test_the_examples_of_the_rfc() -> None:
@@ -54,6 +57,14 @@ def test_masking_can_go_on_in_the_middle(offset: int) -> None:
     """Byte i of a payload is masked with byte i modulo 4 of the key (section 5.3)."""
     mask, payload = b"\x01\x02\x03\x04", bytes(range(200))
     assert apply_mask(payload, mask)[offset:] == apply_mask(payload[offset:], mask, offset)
+
+
+@given(st.binary(max_size=300), st.binary(min_size=4, max_size=4))
+def test_masking_is_the_same_with_and_without_the_extension(payload: bytes, mask: bytes) -> None:
+    """Both are what the RFC says, byte for byte (section 5.3)."""
+    expected = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+    assert apply_mask(payload, mask) == expected
+    assert xor(payload, mask) == expected
 
 
 def test_masking_twice_gives_the_payload_back() -> None:

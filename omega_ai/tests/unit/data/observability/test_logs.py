@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import picows
 import pytest
 import structlog
 from hypothesis import given
@@ -22,7 +20,6 @@ from omega_ai.data_feed.observability.logs import (
     RateLimit,
     choose_format,
     hide_secrets,
-    picows_logger,
     scrub,
     set_up_logs,
 )
@@ -45,7 +42,7 @@ def setup() -> Iterator[Setup]:
     """``set_up_logs`` on a stream of the test's own; everything is put back afterwards."""
     root = logging.getLogger()
     before = root.level, list(root.handlers)
-    levels = {name: logging.getLogger(name).level for name in ("picows", "aiohttp.server", "asyncio")}
+    levels = {name: logging.getLogger(name).level for name in ("redis", "aiohttp.server", "asyncio")}
 
     def do(level: str = "info", line_format: Any = "json", **more: Any) -> io.StringIO:
         stream: io.StringIO = more.pop("stream", None) or io.StringIO()
@@ -234,38 +231,3 @@ def test_kinds_are_bounded() -> None:
     limit(None, "info", {"event": "one more"})
     with pytest.raises(structlog.DropEvent):
         limit(None, "info", {"event": "and another"})
-
-
-async def test_picows_connections_cost_no_line_and_no_logger(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A hundred connections come and go: nothing is formatted, and no logger is made for any."""
-    setup()
-    server_logger, client_logger = picows_logger("server"), picows_logger("client")
-    made: list[str] = []
-    original = logging.Logger.__init__
-
-    def counting(self: logging.Logger, name: str, *rest: Any) -> None:
-        made.append(name)
-        original(self, name, *rest)
-
-    monkeypatch.setattr(logging.Logger, "__init__", counting)
-    records: list[str] = []
-    monkeypatch.setattr(logging, "LogRecord", lambda name, *rest, **more: records.append(name))
-
-    def listener(request: picows.WSUpgradeRequest) -> picows.WSListener:
-        return picows.WSListener()
-
-    server = await picows.ws_create_server(listener, "127.0.0.1", 0, logger_name=server_logger)
-    port = server.sockets[0].getsockname()[1]
-    for _ in range(100):
-        transport, _ = await picows.ws_connect(
-            picows.WSListener, f"ws://127.0.0.1:{port}", logger_name=client_logger
-        )
-        transport.disconnect()
-        await transport.wait_disconnected()
-    server.close()
-    await server.wait_closed()
-    await asyncio.sleep(0)
-    assert made == []
-    assert records == []
