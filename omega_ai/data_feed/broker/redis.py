@@ -37,7 +37,12 @@ from omega_ai.data_feed.broker.base import (
     check_channel,
 )
 from omega_ai.data_feed.broker.redis_address import RedisAddress
-from omega_ai.data_feed.broker.redis_connection import ConnectionLost, RedisConnection, explain_reply
+from omega_ai.data_feed.broker.redis_connection import (
+    ELSEWHERE,
+    ConnectionLost,
+    RedisConnection,
+    explain_reply,
+)
 from omega_ai.data_feed.broker.redis_link import Link
 from omega_ai.data_feed.broker.redis_place import Place, Slot, place_of
 from omega_ai.data_feed.broker.redis_reader import Reader
@@ -51,7 +56,7 @@ from omega_ai.data_feed.broker.redis_script import (
     keys_of,
 )
 from omega_ai.data_feed.broker.redis_subscriber import Subscriber
-from omega_ai.data_feed.broker.redis_writer import ELSEWHERE, Server, Writer
+from omega_ai.data_feed.broker.redis_writer import Server, Writer
 
 _log = logging.getLogger(__name__)
 _LOADING_SECONDS = 30.0
@@ -108,7 +113,6 @@ class RedisBroker:
         self._refusal: str | None = None
         self._checker: asyncio.Task[None] | None = None
         self._deposed: Callable[[], None] = lambda: None
-        self._live_at: RedisAddress | None = None
         self._reader = Reader(self._connection, lambda: self._server.run_id, history_messages)
         self._subscriber = Subscriber(self._reader, "SSUBSCRIBE" if self._clustered else "SUBSCRIBE")
         self._writer = Writer(
@@ -138,7 +142,7 @@ class RedisBroker:
             name="omega-live",
             timeout=timeout,
             rng=spread,
-            up=self._joined,
+            up=self._subscriber.connected,
             down=lambda _: None,  # Ends and comes back with the other, or is cut alone and back at once.
             on_push=self._subscriber.arrived,
         )
@@ -284,18 +288,11 @@ class RedisBroker:
                 return await read()
             except (ConnectionLost, BrokerUnreachable, hiredis.ReplyError) as error:
                 passing = not isinstance(error, hiredis.ReplyError) or str(error).startswith(_PASSING)
-                if isinstance(error, hiredis.ReplyError) and str(error).startswith(ELSEWHERE):
-                    self._leave()
                 if not passing or self._now() - began > patience:
                     if isinstance(error, hiredis.ReplyError):
                         raise BrokerError(explain_reply(str(error), self.address)) from error
                     raise
             await asyncio.sleep(_RETRY_SECONDS)
-
-    def _leave(self) -> None:
-        """Another server takes the writes now: the next connection leads to it."""
-        if self._commands.connection is not None:
-            self._commands.connection.abort()
 
     def _connection(self) -> RedisConnection:
         connection = self._commands.connection
@@ -334,14 +331,10 @@ class RedisBroker:
         if durable is None:
             options = dict(zip(policy[::2], policy[1::2], strict=False)) if type(policy) is list else {}
             durable = options.get(b"appendonly") == b"yes" and options.get(b"appendfsync") == b"always"
-        if (old := self._live.connection) is not None and self._live_at != self.address:
+        if (old := self._live.connection) is not None and old.address != connection.address:
             old.abort()  # It listens to a server that is not, or no longer, the primary.
         # Without the right to see INFO, runs cannot be told apart; what this process has seen still counts.
         self._server = Server(facts.get("run_id", "unknown"), durable)
-
-    def _joined(self, connection: RedisConnection) -> None:
-        self._live_at = self.address
-        self._subscriber.connected(connection)
 
     def _lost(self, reason: str) -> None:
         if self._down != reason:

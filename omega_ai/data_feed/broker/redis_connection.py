@@ -25,6 +25,9 @@ Replies = Callable[[list[Any] | None], None]
 """Gets a pipeline's replies, or None when the connection ended before they were whole."""
 
 
+ELSEWHERE = ("READONLY", "MASTERDOWN", "MOVED", "ASK ")
+"""What a server answers that does not take the writes, or not any more."""
+
 # Its type stub knows tuples of one element only.
 _pack = cast("Callable[[Command], bytes]", hiredis.pack_command)
 
@@ -46,8 +49,9 @@ class _Pending:
 class RedisConnection(asyncio.Protocol):
     """A connection that has been let in (``open_connection`` makes them)."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, address: RedisAddress) -> None:
         self._loop = loop
+        self.address = address
         self._on_push: Callable[[list[Any]], None] | None = None
         self._reader = hiredis.Reader()
         self._pending: deque[_Pending] = deque()
@@ -135,6 +139,10 @@ class RedisConnection(asyncio.Protocol):
         replies = await future
         if replies is None:
             raise ConnectionLost("the connection to Redis was lost")
+        if any(
+            isinstance(reply, hiredis.ReplyError) and str(reply).startswith(ELSEWHERE) for reply in replies
+        ):
+            self.abort()  # The next connection leads to whoever takes the writes now.
         return replies
 
     async def call(self, *command: bytes | str | int) -> Any:
@@ -181,7 +189,7 @@ async def open_connection(
         BrokerUnreachable: the text says why not and what to do.
     """
     loop = asyncio.get_running_loop()
-    connection = RedisConnection(loop)
+    connection = RedisConnection(loop, address)
     try:
         async with asyncio.timeout(timeout):
             if address.path is not None:

@@ -122,7 +122,7 @@ class Link:
             if connection.lost.done():
                 return
             dead = connection.waited() > self._timeout or connection.silent() > 2.5 * step
-            if dead or (self._follow and await self._place.moved(_FIND_SECONDS)):
+            if dead or (self._follow and await self._place.moved(connection.address, _FIND_SECONDS)):
                 connection.abort()
             elif self._on_push is not None:
                 connection.write("PING")

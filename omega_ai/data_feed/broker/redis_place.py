@@ -50,8 +50,8 @@ class Place(Protocol):
         """
         ...
 
-    async def moved(self, timeout: float) -> bool:  # noqa: ASYNC109 - of each question
-        """Whether it seems to be another than the last one found; costs little. Never raises."""
+    async def moved(self, address: RedisAddress, timeout: float) -> bool:  # noqa: ASYNC109 - of each question
+        """Whether it seems to be another than ``address``; costs little. Never raises."""
         ...
 
 
@@ -65,7 +65,7 @@ class Fixed:
         """It."""
         return self.address
 
-    async def moved(self, timeout: float) -> bool:  # noqa: ARG002, ASYNC109 - nobody is asked
+    async def moved(self, address: RedisAddress, timeout: float) -> bool:  # noqa: ARG002, ASYNC109
         """Never."""
         return False
 
@@ -109,13 +109,13 @@ class Sentinels:
         self.address = replace(self.address, host=host, port=port)
         return self.address
 
-    async def moved(self, timeout: float) -> bool:  # noqa: ASYNC109 - of each question
+    async def moved(self, address: RedisAddress, timeout: float) -> bool:  # noqa: ASYNC109 - of each question
         """Ask one of them."""
         try:
             _, host, port = await self._ask(self._rng.choice(list(self._sentinels)), timeout)
         except (BrokerUnreachable, ConnectionLost, hiredis.ReplyError):
             return False
-        return (host, port) != (self.address.host, self.address.port)
+        return (host, port) != (address.host, address.port)
 
     async def _ask(self, sentinel: RedisAddress, timeout: float) -> tuple[int, str, int]:  # noqa: ASYNC109
         reply = await _question(sentinel, timeout, "SENTINEL", "MASTER", self._name)
@@ -178,13 +178,13 @@ class Slot:
             f"no node of the cluster has slot {self._slot}: some of its primaries are down"
         )
 
-    async def moved(self, timeout: float) -> bool:  # noqa: ASYNC109 - of each question
+    async def moved(self, address: RedisAddress, timeout: float) -> bool:  # noqa: ASYNC109 - of each question
         """Ask some node."""
         try:
             slots = await self._cluster.slots(timeout)
         except BrokerUnreachable:
             return False
-        return not any(low <= self._slot <= high and node == self.address for low, high, node in slots)
+        return not any(low <= self._slot <= high and node == address for low, high, node in slots)
 
 
 def slot_of(tag: str) -> int:

@@ -19,14 +19,11 @@ from omega_ai.data_feed.broker.base import (
     check_body,
     check_channel,
 )
-from omega_ai.data_feed.broker.redis_connection import Command, RedisConnection
+from omega_ai.data_feed.broker.redis_connection import ELSEWHERE, Command, RedisConnection
 from omega_ai.data_feed.broker.redis_script import PUBLISH, PUBLISH_SHA, keys_of
 
 PIPELINE_MESSAGES = 512
 """Publications in one round trip at most: what Redis does in about ten milliseconds."""
-
-ELSEWHERE = ("READONLY", "MASTERDOWN", "MOVED", "ASK ")
-"""What a server answers that does not take the writes, or not any more."""
 
 PIPELINE_BYTES = 1_048_576
 _RETRY_SECONDS = 0.2

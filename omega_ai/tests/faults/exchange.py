@@ -46,9 +46,11 @@ class Exchange:
     async def stop_trading(self) -> None:
         """No more trades."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+            task, self._task = self._task, None
+            if task.done():
+                task.result()  # It does not end by itself: a run without trades would prove nothing.
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"".join(self._backlog))
@@ -72,5 +74,6 @@ class Exchange:
                 lines.append(b"%d %d %d\n" % (self.last, cents, time.time_ns()))
             self._backlog.extend(lines)
             for writer in self._writers:
-                writer.write(b"".join(lines))
+                if not writer.is_closing():
+                    writer.write(b"".join(lines))
             await asyncio.sleep(count / self._rate)

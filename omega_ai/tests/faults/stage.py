@@ -14,6 +14,8 @@ from omega_ai.tests.feed_server import FeedProcess
 from omega_ai.tests.valkey import ValkeyProcess
 
 STARTUP = Path(__file__).parent / "startup"
+PROJECT = Path(__file__).parents[3]
+"""Said explicitly: when ``sitecustomize`` is loaded, the current directory is not on the path yet."""
 
 
 class Redis(Protocol):
@@ -103,19 +105,20 @@ class Member:
         (directory / name).mkdir()
         self.process = FeedProcess(directory / name, *arguments, environment=environment)
         self._lock = asyncio.Lock()
-        self.starts = 0
 
     async def start(self) -> None:
-        """Start it, again and again while what it needs is away."""
+        """Start it, again and again while what it needs is away, or while other faults hit it."""
         async with self._lock:
-            while self.process.pid is None:
+            for _ in range(20):
+                if self.process.pid is not None:
+                    break
                 try:
                     await asyncio.to_thread(self.process.start_with, *self._arguments)
-                    self.starts += 1
                 except AssertionError as error:
-                    if "does not answer" not in str(error) and "in use" not in str(error):
-                        raise
-                    await asyncio.sleep(0.2)
+                    problem = error
+                    await asyncio.sleep(0.3)
+            else:
+                raise problem
             if "--port" in self._arguments and self.process.at.ws is not None:
                 port = self.process.at.ws.rpartition(":")[2]
                 self._arguments[self._arguments.index("--port") + 1] = port
@@ -154,10 +157,10 @@ class Stage:
         self.redis = redis
         self._directory = tempfile.TemporaryDirectory(prefix="omega-faults-")
         directory = Path(self._directory.name)
-        path = os.environ.get("PYTHONPATH")
+        paths = [str(STARTUP), str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             TAPE: str(exchange_port),
-            "PYTHONPATH": str(STARTUP) + (os.pathsep + path if path else ""),
+            "PYTHONPATH": os.pathsep.join(paths),
             "XDG_STATE_HOME": str(directory),
             **({MUTANT: mutant} if mutant else {}),
         }
