@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from omega_ai.core.timestamps import format_utc
 from omega_ai.data_feed.broker.base import BrokerUnreachable, History, Position
+from omega_ai.data_feed.http import candle_book
 from omega_ai.data_feed.http.candle_book import FIRST_READ, MINUTES, SYMBOLS_AT_MOST, CandleBook
 from omega_ai.tests.unit.data.http.fake_view import FakeView
 
@@ -107,3 +112,31 @@ async def test_an_empty_history_is_no_error() -> None:
     await book.catch_up()
     await book.catch_up()
     assert book.candles("BTC-USD") == []
+
+
+async def test_running_it_survives_whatever_the_broker_does(
+    view: FakeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Away, then broken in a way nobody thought of, then back."""
+    monkeypatch.setattr(candle_book, "EVERY", 0.0)
+    failures: list[Exception] = [BrokerUnreachable("away"), RuntimeError("surprise")]
+    there = asyncio.Event()
+
+    async def read(channel: str, since: Position | None, limit: int | None) -> History:
+        if failures:
+            raise failures.pop(0)
+        there.set()
+        return await view.history(channel, since, limit)
+
+    view.publish("candles", candle(0))
+    book = CandleBook(read)
+    with capture_logs() as lines:
+        task = asyncio.create_task(book.run())
+        async with asyncio.timeout(5):
+            await there.wait()
+            while not book.candles("BTC-USD"):
+                await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    structlog.reset_defaults()
+    assert [line["event"] for line in lines] == ["candles_not_read"]

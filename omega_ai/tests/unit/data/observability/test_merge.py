@@ -1,0 +1,59 @@
+"""Several processes' readings as one."""
+
+from __future__ import annotations
+
+from omega_ai.data_feed.observability.histogram import LatencyHistogram
+from omega_ai.data_feed.observability.merge import merge_snapshots
+from omega_ai.data_feed.observability.snapshot import DELIVERY, Snapshot
+from omega_ai.tests.unit.data.observability.snapshots import NOW_NS, snapshot
+
+
+def worker(**fields: object) -> Snapshot:
+    """A process that only serves clients."""
+    return Snapshot(now_ns=NOW_NS, uptime=5.0, **fields)  # type: ignore[arg-type] # checked where they are used
+
+
+def test_alone_it_is_itself() -> None:
+    """Without workers nothing changes."""
+    own = snapshot()
+    assert merge_snapshots(own, []) is own
+
+
+def test_totals_add_up_by_label() -> None:
+    """Labels that only one process has are kept."""
+    own = worker()
+    one = worker(messages_sent=5, closes={1000: 2, 4008: 1}, connections={"ws": 3}, handshakes={"ws": 9})
+    two = worker(messages_sent=7, closes={1000: 1}, connections={"ws": 1, "wss": 4}, conflated=2)
+    merged = merge_snapshots(own, [one, two])
+    assert merged.messages_sent == 12
+    assert merged.closes == {1000: 3, 4008: 1}
+    assert merged.connections == {"ws": 4, "wss": 4}
+    assert merged.clients == 8
+    assert merged.handshakes == {"ws": 9}
+    assert merged.conflated == 2
+
+
+def test_histograms_add_up_bucket_by_bucket() -> None:
+    """So that a quantile over all is right; a stage that one process lacks is the others'."""
+    quick, slow = LatencyHistogram(), LatencyHistogram()
+    quick.record(0.0001, 90)
+    slow.record(0.2, 10)
+    merged = merge_snapshots(
+        worker(loop_lag=quick.read()),
+        [worker(latencies={DELIVERY: quick.read()}), worker(latencies={DELIVERY: slow.read()})],
+    )
+    reading = merged.latencies[DELIVERY]
+    assert reading.count == 100
+    assert reading.quantile(0.5) == 0.0001
+    assert reading.quantile(0.99) == 0.25
+    assert merged.loop_lag == quick.read()
+
+
+def test_what_one_process_alone_has_is_its_own() -> None:
+    """Price, venues, broker and uptime are the main process's."""
+    own = snapshot()
+    merged = merge_snapshots(own, [worker(messages_sent=1)])
+    assert merged.sources == own.sources
+    assert merged.price_state == own.price_state
+    assert merged.uptime == own.uptime
+    assert merged.certificate_left == own.certificate_left
