@@ -102,6 +102,7 @@ class VenueMachine:
         self._fetching = False
         self._answer_outdated = False
         self._fill_attempts = 0
+        self._lost = 0
         self._messages = self._refused = self._line_gaps = 0  # of lines that are gone
         self.reconnects = 0
 
@@ -162,6 +163,8 @@ class VenueMachine:
                 self._flows(conversation)
             if self._gap_since is None and self._tape.gap is not None:
                 self._gap_opened(now)
+            elif self._tape.lost != self._lost:
+                self._gap_over(f"gap: {self._tape.lost - self._lost} trades lost")
         else:
             self._kept.extend(found)
             if conversation.flowing:
@@ -388,13 +391,13 @@ class VenueMachine:
             self._actions.fetch(gap)
 
     def _give_up(self) -> None:
-        lost = self._tape.lost
         self._out(self._tape.give_up())
-        count = self._tape.lost - lost
+        count = self._tape.lost - self._lost
         self._gap_over(f"gap: {count} trades lost" if count else "gap: trades may be lost")
 
     def _gap_over(self, detail: str | None) -> None:
         self._gap_since = self._fetch_at = None
+        self._lost = self._tape.lost
         if detail is not None:
             log.warning("gap not filled", venue=self.venue.name, detail=detail)
         # In any other state, why it is not live is the more important word.

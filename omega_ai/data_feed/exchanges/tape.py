@@ -36,8 +36,8 @@ class Tape:
 
     @property
     def lost(self) -> int:
-        """Trades known to be lost for good."""
-        return self._main.lost + sum(sequence.lost for sequence in self._others.values())
+        """Trades of the venue's market known to be lost for good."""
+        return self._main.lost
 
     @property
     def doubtful(self) -> int:

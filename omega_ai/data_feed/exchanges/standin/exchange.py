@@ -163,7 +163,7 @@ class StandIn:
             await self._listen()
         for client in list(self._clients):
             client.check(now)
-        if not self.market.waits or any(client.dialect.subscribed for client in self._clients):
+        if not self.market.waits or any(client.dialect.follows_trades for client in self._clients):
             self.market.waits = False
             for event in self.market.until(self._clock.time_ns()):
                 self._publish(event)

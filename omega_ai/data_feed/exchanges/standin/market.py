@@ -68,6 +68,7 @@ class GeneratedMarket(Market):
     ) -> None:
         super().__init__(venue)
         self._rng = random.Random(f"{venue.name}/{seed}")
+        self._tether_rng = random.Random(f"{venue.name}/{seed}/usdt")  # its own: however often one looks
         self._rate = rate
         self._cents = float(price * 100)
         self._due_ns = start_ns
@@ -82,7 +83,7 @@ class GeneratedMarket(Market):
             self._cents *= 1 + rng.gauss(0, 0.00002)
             half = rng.randrange(1, 50)
             bid, ask = _cents(round(self._cents) - half), _cents(round(self._cents) + half)
-            yield self._quote(self.symbol, bid, ask, at_ns)
+            yield self._quote(self._rng, self.symbol, bid, ask, at_ns)
             side: Side = rng.choice(("buy", "sell"))
             yield Trade(
                 self.venue.name,
@@ -98,16 +99,18 @@ class GeneratedMarket(Market):
         while self._rate_due_ns <= now_ns:
             at_ns = self._rate_due_ns
             self._rate_due_ns += _NS_PER_S
-            mid = 99_950 + rng.randrange(-20, 20)
-            yield self._quote("USDT-USD", Decimal(mid - 1).scaleb(-5), Decimal(mid + 1).scaleb(-5), at_ns)
+            tether_rng = self._tether_rng
+            mid = 99_950 + tether_rng.randrange(-20, 20)
+            low, high = Decimal(mid - 1).scaleb(-5), Decimal(mid + 1).scaleb(-5)
+            yield self._quote(tether_rng, "USDT-USD", low, high, at_ns)
             yield Volume(self.venue.name, self.symbol, self.volume, at_ns - at_ns % 1_000_000, at_ns)
 
     def _number(self) -> int:
         self._trade_id += 1 if self.venue.trade_ids == "consecutive" else self._rng.randrange(1, 1000)
         return self._trade_id
 
-    def _quote(self, symbol: str, bid: Decimal, ask: Decimal, at_ns: int) -> Quote:
-        size = Decimal(self._rng.randrange(1, 10**9)).scaleb(-8)
+    def _quote(self, rng: random.Random, symbol: str, bid: Decimal, ask: Decimal, at_ns: int) -> Quote:
+        size = Decimal(rng.randrange(1, 10**9)).scaleb(-8)
         return Quote(self.venue.name, symbol, bid, size, ask, size, at_ns - at_ns % 1_000_000, at_ns)
 
 

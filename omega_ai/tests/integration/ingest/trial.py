@@ -22,6 +22,8 @@ from omega_ai.data_feed.sources.live import LiveSource
 
 SETTLE_S = 4.0
 QUOTE_AGE_S = 2.0
+SLACK_S = 2.0
+"""For a machine that has other things to do."""
 _LOOK_EVERY_S = 0.05
 
 
@@ -190,10 +192,15 @@ async def run(trial: Trial) -> Outcome:
                 wrong += _dead_but_used(price, exchanges, time.monotonic())
         if running.done():
             wrong.append(f"the source ended: {running.exception()!r}")
+        waits = patience(trial.scale)
+        within_s = waits.backoff_most_s + waits.ack_s + waits.connect_s + SLACK_S
         settled_ns = time.time_ns() - 500_000_000
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        outcomes = [_judge(exchange, faults[name], watch, settled_ns) for name, exchange in exchanges.items()]
+        outcomes = [
+            _judge(exchange, faults[name], watch, settled_ns, within_s)
+            for name, exchange in exchanges.items()
+        ]
     finally:
         for exchange in exchanges.values():
             await exchange.close()
@@ -212,7 +219,9 @@ def _dead_but_used(price: BtcPrice, exchanges: dict[str, StandIn], now: float) -
     ]
 
 
-def _judge(exchange: StandIn, faults: list[Fault], watch: _Watch, settled_ns: int) -> VenueOutcome:
+def _judge(
+    exchange: StandIn, faults: list[Fault], watch: _Watch, settled_ns: int, within_s: float
+) -> VenueOutcome:
     name = exchange.venue.name
     symbol = exchange.venue.symbol
     wrong = [f"the venue complains: {text}" for text in exchange.violations]
@@ -227,6 +236,11 @@ def _judge(exchange: StandIn, faults: list[Fault], watch: _Watch, settled_ns: in
         if found != expected:
             wrong.append(_difference(expected, found))
     status = watch.statuses[name]
+    recovery_s = _slowest_recovery(exchange, faults, watch.event_times.get(name, []))
+    if recovery_s > within_s:
+        wrong.append(
+            f"nothing was heard for {recovery_s:.1f} s after a fault, instead of {within_s:.1f} s at most"
+        )
     return VenueOutcome(
         name=name,
         wrong=wrong,
@@ -237,7 +251,7 @@ def _judge(exchange: StandIn, faults: list[Fault], watch: _Watch, settled_ns: in
         reconnects=status.reconnects,
         gaps=status.gaps,
         refused=status.refused,
-        slowest_recovery_s=_slowest_recovery(exchange, faults, watch.event_times.get(name, [])),
+        slowest_recovery_s=recovery_s,
     )
 
 
@@ -260,11 +274,16 @@ def _difference(
 
 
 def _slowest_recovery(exchange: StandIn, faults: list[Fault], times: list[float]) -> float:
-    """The longest time from the end of a fault to the next thing heard of the venue."""
+    """The longest time from the end of a fault to the next thing heard of the venue, later faults left
+    out."""
+    spans = [
+        (exchange.started + fault.start_s, exchange.started + fault.start_s + fault.duration_s)
+        for fault in faults
+    ]
     slowest = 0.0
-    for fault in faults:
-        end = exchange.started + fault.start_s + fault.duration_s
+    for number, (_, end) in enumerate(spans):
         after = next((at for at in times if at >= end), None)
         if after is not None:
-            slowest = max(slowest, after - end)
+            others = sum(max(min(stop, after) - start, 0.0) for start, stop in spans[number + 1 :])
+            slowest = max(slowest, after - end - others)
     return slowest

@@ -33,6 +33,11 @@ class Dialect:
         self.subscribed: set[str] = set()
         self.refuse_subscriptions = False
 
+    @property
+    def follows_trades(self) -> bool:
+        """Whether trades were subscribed to: every venue's channel of them has the word in its name."""
+        return any("trade" in name.lower() for name in self.subscribed)
+
     def opened(self) -> Sequence[bytes]:
         """What the venue says first."""
         return ()

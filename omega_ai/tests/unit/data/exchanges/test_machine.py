@@ -322,6 +322,14 @@ def test_a_gap_is_asked_for_again_and_then_given_up_and_said():
     assert bench.status.detail == "gap: 2 trades lost"
 
 
+def test_where_nothing_can_be_asked_for_the_loss_is_said_at_once():
+    """And the stream goes on."""
+    bench = Bench(structs.replace(VENUE, rest=None)).flow().hear("t4")
+    assert bench.trades() == [1, 4]
+    assert bench.status.detail == "gap: 2 trades lost"
+    assert bench.status.gaps == 1
+
+
 def test_a_long_gap_is_filled_page_by_page():
     """As long as each answer brings it nearer."""
     bench = Bench().flow().hear("t30")
