@@ -177,12 +177,13 @@ class Witness:
     def _break(self, name: bytes, channel: _Channel, top: Place) -> None:
         known = channel.place
         assert known is not None
-        if self._truth.is_lost(name, known.epoch):
+        explained = self._truth.is_lost(name, known.epoch)
+        if explained:
             self._truth.explained["recovered: false after a lost history"] += 1
         else:
             self._truth.found("unexplained", 1, f"{self.name} {name!r} not recovered, from {known} to {top}")
         channel.place = channel.snapshot = top
-        channel.broken = True
+        channel.broken = explained
 
     def _number(self, name: bytes, channel: _Channel, message: bytes) -> None:
         if name != b"trades":
