@@ -19,6 +19,7 @@ from omega_ai.cli.terminal import complain
 COMMANDS = {
     "serve": "serve live BTC prices over WebSocket, secure WebSocket and HTTP",
     "test": "test a WebSocket server, ours or any other, and give one verdict",
+    "report": "compare two results of omega test, or join those of several machines",
     "watch": "show the live price of a running feed",
     "cert": "show or make the development certificate for wss",
     "token": "make a token, or the secret that signs tokens",

@@ -85,28 +85,37 @@ class Screen:
 
     def summary(self, result: RunResult) -> None:
         """What came out, what is wrong and what to do."""
-        for case in result.cases:
-            if case.skipped is None and (case.verdict is not Verdict.PASS or case.warnings):
-                self._print(case_details(case))
-        skipped = [case for case in result.cases if case.skipped is not None]
-        if skipped:
-            self._print(_skipped(skipped))
-        for limit in result.target.limits:
-            self._print(Text(f"Not checked: {limit}.", style="dim"))
-        for reason in result.invalid:
-            self._print(Text(f"Invalid: {reason}.", style="yellow"))
-        self._print(_table(result))
-        verdict = result.verdict
-        self._print(
-            Text.assemble(
-                ("Verdict: ", "bold"),
-                (_LABELS[verdict], _STYLES[verdict]),
-                (f"   in {result.duration_s:.1f} s, seed {result.seed}", "dim"),
-            )
-        )
+        show(result, self.console)
 
     def _print(self, what: RenderableType) -> None:
         self.console.print(what, soft_wrap=True)
+
+
+def show(result: RunResult, console: Console) -> None:
+    """The end of a run: what is wrong and how to see it again, what was not checked, the verdict."""
+
+    def print_(what: RenderableType) -> None:
+        console.print(what, soft_wrap=True)
+
+    for case in result.cases:
+        if case.skipped is None and (case.verdict is not Verdict.PASS or case.warnings):
+            print_(case_details(case))
+    skipped = [case for case in result.cases if case.skipped is not None]
+    if skipped:
+        print_(_skipped(skipped))
+    for limit in result.target.limits:
+        print_(Text(f"Not checked: {limit}.", style="dim"))
+    for reason in result.invalid:
+        print_(Text(f"Invalid: {reason}.", style="yellow"))
+    print_(_table(result))
+    verdict = result.verdict
+    print_(
+        Text.assemble(
+            ("Verdict: ", "bold"),
+            (_LABELS[verdict], _STYLES[verdict]),
+            (f"   in {result.duration_s:.1f} s, seed {result.seed}", "dim"),
+        )
+    )
 
 
 def case_line(result: CaseResult) -> Text:

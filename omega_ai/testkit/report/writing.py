@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from omega_ai.testkit.report.html import page
+from omega_ai.testkit.report.machines import hgrm, junit, prometheus
 from omega_ai.testkit.result import RunResult
 
 STANDARD_OUTPUT: Final = "-"
@@ -65,6 +68,18 @@ def write_reports(result: RunResult, wanted: Destinations) -> list[Path]:
         sys.stdout.flush()
     elif wanted.json is not None:
         write(Path(wanted.json), result.to_json())
+    if wanted.junit is not None:
+        write(wanted.junit, junit(result))
     if wanted.directory is not None:
-        write(wanted.directory / "result.json", result.to_json())
+        directory = wanted.directory
+        write(directory / "result.json", result.to_json())
+        write(directory / "junit.xml", junit(result))
+        write(directory / "metrics.prom", prometheus(result))
+        for name, histogram in result.histograms.items():
+            write(directory / f"{_file_name(name)}.hgrm", hgrm(histogram))
+        write(directory / "report.html", page(result))
     return written
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "histogram"
