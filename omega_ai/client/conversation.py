@@ -354,7 +354,7 @@ class Conversation:
             channel.gap_from = channel.snapshot = None
             self._port.deliver(message)
         elif message.seq <= known.seq:
-            if channel.snapshot == (message.epoch, message.seq):
+            if channel.snapshot == known == (message.epoch, message.seq):
                 channel.snapshot = None
                 self._port.deliver(message)
             else:
