@@ -42,8 +42,8 @@ def from_environment() -> Configuration:
         clock_allowance=_number("TEST_CLOCK_ALLOWANCE", 0.25, 0, 3600),
         listeners=int(_number("TEST_LISTENERS", 100, 2, 10_000)),
         load_clients=int(_number("TEST_LOAD_CLIENTS", 25, 1, 10_000)),
-        load_messages=int(_number("TEST_LOAD_MESSAGES", 100, 1, 1_000_000)),
-        load_rate=_number("TEST_LOAD_RATE", 50, 0.1, 10_000),
+        load_messages=int(_number("TEST_LOAD_MESSAGES", 60, 1, 1_000_000)),
+        load_rate=_number("TEST_LOAD_RATE", 25, 0.1, 10_000),
         max_message_size=int(_number("TEST_MAX_MESSAGE_SIZE", 1 << 20, 1024, 1 << 30)),
     )
 
