@@ -20,6 +20,9 @@ Severity = Literal["warning", "critical"]
 WINDOW = 300.0
 """Seconds over which rates are taken."""
 
+YOUNG = 120.0
+"""Seconds without which a 99th percentile says nothing: a start has its pauses."""
+
 DAY = 86_400.0
 
 
@@ -44,10 +47,11 @@ class Finding(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The newest reading, and the one of about ``WINDOW`` ago (the first, while younger)."""
+    """The newest reading, the one of about ``WINDOW`` ago (or the first), and the seconds between them."""
 
     now: Snapshot
     then: Snapshot
+    seconds: float
 
 
 class Rule(NamedTuple):
@@ -108,8 +112,7 @@ def _nothing_published(window: Window, bounds: Bounds) -> Iterable[Finding]:
 
 
 def _delivery_slow(window: Window, bounds: Bounds) -> Iterable[Finding]:
-    now = window.now.latencies.get(DELIVERY)
-    p99 = _recent_p99(now, window.then.latencies.get(DELIVERY))
+    p99 = _recent_p99(window, lambda reading: reading.latencies.get(DELIVERY))
     if p99 is not None and p99 > bounds.delivery_p99:
         yield Finding(f"p99 from publication to write is {_ms(p99)}, the bound is {_ms(bounds.delivery_p99)}")
 
@@ -151,7 +154,7 @@ def _certificate(window: Window, bounds: Bounds) -> Iterable[Finding]:
 
 
 def _loop_lag(window: Window, bounds: Bounds) -> Iterable[Finding]:
-    p99 = _recent_p99(window.now.loop_lag, window.then.loop_lag)
+    p99 = _recent_p99(window, lambda reading: reading.loop_lag)
     if p99 is not None and p99 > bounds.loop_lag_p99:
         yield Finding(f"the event loop's p99 lag is {_ms(p99)}: the process has more to do than it can")
 
@@ -171,8 +174,11 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def _recent_p99(now: HistogramReading | None, then: HistogramReading | None) -> float | None:
-    return None if now is None else now.since(then).quantile(0.99)
+def _recent_p99(window: Window, part: Callable[[Snapshot], HistogramReading | None]) -> float | None:
+    now = part(window.now)
+    if now is None or window.seconds < YOUNG:
+        return None
+    return now.since(part(window.then)).quantile(0.99)
 
 
 def _ms(seconds: float) -> str:
@@ -228,7 +234,7 @@ class AlertEngine:
 
     def evaluate(self, snapshot: Snapshot, now: float) -> list[Notice]:
         """What is to be told after this reading, taken at ``now`` (monotonic seconds)."""
-        window = Window(snapshot, self._remember(snapshot, now))
+        window = self._window(snapshot, now)
         notices: list[Notice] = []
         for rule in self._rules:
             findings = {finding.subject: finding for finding in rule.check(window, self._bounds)}
@@ -263,9 +269,10 @@ class AlertEngine:
         del self._cases[key]
         return [Notice(case.alert, "resolved", now_ns)]
 
-    def _remember(self, snapshot: Snapshot, now: float) -> Snapshot:
-        """Keep the reading; give the one of about ``WINDOW`` ago."""
+    def _window(self, snapshot: Snapshot, now: float) -> Window:
+        """Keep the reading; give it with the one of about ``WINDOW`` ago."""
         self._readings.append((now, snapshot))
         while len(self._readings) > 1 and self._readings[1][0] <= now - WINDOW:
             self._readings.popleft()
-        return self._readings[0][1]
+        then, earlier = self._readings[0]
+        return Window(snapshot, earlier, now - then)

@@ -85,7 +85,8 @@ async function poll() {
     if (client === null) {
       const url = choose(status.websocket);
       if (url) connect(url);
-      else model.link = { state: "closed", reason: "this page came over https, and the feed has no wss address" };
+      else if (status.websocket.length) model.link = { state: "closed", reason: "this page came over https, and the feed has no wss address" };
+      else model.link = { state: "closed", reason: "this process serves no clients; open the page of one that does" };
     }
   }
   wake();

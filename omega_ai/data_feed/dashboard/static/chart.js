@@ -140,9 +140,10 @@ export class Chart {
     let time = Math.ceil((plot.from - zone) / stepMs) * stepMs + zone;
     for (; time < plot.to; time += stepMs) {
       const x = Math.round(plot.x(time)) + 0.5;
-      if (x < 22 || x > plot.width - plot.right - 18) continue;
+      const label = clock(time, stepMs < 60_000);
+      if (x < paint.measureText(label).width / 2 || x > plot.width - plot.right - 18) continue;
       this.#stroke(paint, x, 8, x, plot.height - plot.bottom);
-      this.#text(paint, clock(time, stepMs < 60_000), x, plot.height - 9, "center", this.#colors.soft);
+      this.#text(paint, label, x, plot.height - 9, "center", this.#colors.soft);
     }
   }
 

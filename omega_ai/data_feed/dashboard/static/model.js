@@ -163,7 +163,7 @@ export class Model {
     const last = this.price ? "The price shown is the last one known." : "No price is known.";
     if (link.state === "closed") {
       const why = link.reason || `code ${link.code}`;
-      return { kind: "refused", word: "Refused", text: `The server ended the connection for good: ${why}. ${last}` };
+      return { kind: "refused", word: "Refused", text: `No connection to the feed, for good: ${why}. ${last}` };
     }
     if (link.state !== "open") {
       const old = this.price && this.age(now) > STALE_AFTER_MS;

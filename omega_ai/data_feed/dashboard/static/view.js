@@ -139,13 +139,14 @@ export class View {
     if (!rows.length) return;
     if (rows.length !== this.#rows.size || rows.some((row) => !this.#rows.has(row.name))) {
       this.#rows = new Map(rows.map((row) => [row.name, this.#newRow(row.name)]));
-      body.replaceChildren(...[...this.#rows.values()].map((cells) => cells.row));
+      body.replaceChildren(...[...this.#rows.values()].flatMap((cells) => [cells.row, cells.whyRow]));
     }
     for (const row of rows) {
       const cells = this.#rows.get(row.name);
       cells.row.dataset.use = row.use;
       put(cells.word, row.word);
       put(cells.why, row.why ?? "");
+      cells.whyRow.hidden = row.why === null;
       put(cells.price, row.price === null ? "–" : money.format(row.price));
       put(cells.off, row.off === null ? "–" : `${signed(Math.round(row.off * 10) / 10)} bp`);
       put(cells.age, row.ageMs === null ? "–" : durationText(row.ageMs));
@@ -156,13 +157,14 @@ export class View {
 
   #newRow(name) {
     const word = make("span");
-    const why = make("span", { class: "why" });
-    const state = make("td", {}, make("span", { class: "state" }, make("span", { class: "dot", "aria-hidden": "true" }), make("span", {}, word, why)));
+    const why = make("td", { colspan: "5" });
+    const whyRow = make("tr", { class: "why" }, why);
+    const state = make("td", {}, make("span", { class: "state" }, make("span", { class: "dot", "aria-hidden": "true" }), word));
     const price = make("td", { class: "number" });
     const off = make("td", { class: "number wide" });
     const age = make("td", { class: "number" });
     const row = make("tr", {}, make("th", { scope: "row" }, name), state, price, off, age);
-    return { row, word, why, price, off, age };
+    return { row, whyRow, word, why, price, off, age };
   }
 
   #renderFigures(now) {

@@ -93,7 +93,7 @@ def test_each_rule_sees_its_own_fault_and_only_that(name: str) -> None:
     """After it has held, not before; and not below the bound."""
     rule = next(rule for rule in RULES if rule.name == name)
     run = Run()
-    run.go(snapshot(), 20)
+    run.go(snapshot(), 150)
     if name in NOT_YET:
         assert run.go(snapshot(**NOT_YET[name]), rule.hold + 20) == []
         run.go(snapshot(), 60)
@@ -167,6 +167,19 @@ def test_rates_are_of_the_last_minutes_not_of_all_time() -> None:
     run.go(snapshot(closes={4008: 3}), 10)
     assert run.go(snapshot(closes={4008: 500}), 10) == ["firing OmegaSlowClosesRising"]
     assert run.go(snapshot(closes={4008: 500}), WINDOW + 60) == ["resolved OmegaSlowClosesRising"]
+
+
+def test_a_pause_at_the_start_is_no_alert() -> None:
+    """One second in the first twenty is over one in a hundred, and over."""
+    run = Run()
+    lag = LatencyHistogram()
+    run.go(snapshot(loop_lag=lag.read()), 0)
+    lag.record(0.9, 9)
+    lag.record(0.0002, 991)
+    assert run.go(snapshot(loop_lag=lag.read()), 100) == []
+    for _ in range(20):
+        lag.record(0.0002, 100)
+        assert run.go(snapshot(loop_lag=lag.read()), 10) == []
 
 
 def test_active_lists_the_critical_first() -> None:
