@@ -22,7 +22,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of the faults and their moments (default: a new one)")
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--rate", type=float, default=20, help="trades a second (default: 20)")
-    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="put a bug in, to see it caught")
+    parser.add_argument(
+        "--mutant", choices=sorted(MUTANTS), help="put a bug in, and do only what shows it: the run must fail"
+    )
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="only these (repeatable)")
     parser.add_argument("--logs", type=Path, help="write the processes' logs to this file")
     given = parser.parse_args()
@@ -34,7 +36,7 @@ def main() -> int:
         clients=given.clients,
         rate=given.rate,
         mutant=given.mutant,
-        faults=given.fault or tuple(FAULTS),
+        faults=given.fault or ((MUTANTS[given.mutant][1],) if given.mutant else tuple(FAULTS)),
         say=lambda text: print(text, file=sys.stderr, flush=True),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -103,7 +103,8 @@ async def _kill_redis(d: Disturber) -> None:
 
 async def _pause_redis(d: Disturber) -> None:
     d.stage.redis.pause()
-    await asyncio.sleep(d.rng.choice([d.rng.uniform(0.1, 1), d.rng.uniform(1, 7)]))
+    # Longer than any time limit of the feed, now and then: what was sent is then carried out on waking up.
+    await asyncio.sleep(d.rng.choice([d.rng.uniform(0.1, 1), d.rng.uniform(1, 5), d.rng.uniform(5.2, 7)]))
     d.stage.redis.resume()
 
 
@@ -115,6 +116,13 @@ async def _pause_process(d: Disturber) -> None:
         _signal(pid, signal.SIGSTOP)
         await asyncio.sleep(d.rng.uniform(0.2, 4))
         _signal(pid, signal.SIGCONT)
+
+
+async def _pause_ingest(d: Disturber) -> None:
+    member = d.rng.choice(d.stage.ingests)
+    member.signal(signal.SIGSTOP)
+    await asyncio.sleep(d.rng.uniform(1.8, 4))
+    member.signal(signal.SIGCONT)
 
 
 async def _cut_redis(d: Disturber) -> None:
@@ -170,6 +178,7 @@ FAULTS: dict[str, tuple[Fault, float]] = {
     "kill -9 of Redis": (_kill_redis, 2),
     "pause of Redis": (_pause_redis, 2),
     "pause of a process": (_pause_process, 2.5),
+    "pause of an ingest": (_pause_ingest, 1),
     "cut to Redis": (_cut_redis, 2.5),
     "scripts flushed": (_flush_scripts, 0.5),
     "cut of some clients": (_cut_clients, 2.5),

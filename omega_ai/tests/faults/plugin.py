@@ -26,7 +26,7 @@ def load() -> None:
 
         vars(feed)["open_source"] = open_source
     if mutant := os.environ.get(MUTANT):
-        MUTANTS[mutant]()
+        MUTANTS[mutant][0]()
 
 
 class ExchangeSource:
@@ -83,20 +83,20 @@ def _late_join() -> None:
 
 
 def _drop_buffer() -> None:
-    """Writer: what waits when the connection is lost is thrown away."""
+    """Writer: what has gathered while Redis was away is thrown away."""
     from omega_ai.data_feed.broker.redis_writer import Writer
 
-    answered = Writer._answered
+    connected = Writer.connected
 
-    def drop(self: Any, connection: Any, batch: Any, replies: Any) -> None:
-        answered(self, connection, batch, replies)
-        if replies is None:
-            self._buffer.clear()
-            for channel in self._channels.values():
-                channel.accepted = 0
-            self._term = type(self._term)(int(self._term.token))
+    def drop(self: Any, connection: Any, server: Any) -> None:
+        self._buffer.clear()
+        self._bytes = 0
+        self._wake_flushes()
+        # Otherwise the numbers would show that some are missing, and a new epoch would tell.
+        self.begin_term(int(self._term.token))
+        connected(self, connection, server)
 
-    Writer._answered = drop  # type: ignore[method-assign]
+    Writer.connected = drop  # type: ignore[method-assign]
 
 
 def _script(old: str, new: str) -> None:
@@ -172,14 +172,15 @@ def _resume_short() -> None:
     Hub.missed = short  # type: ignore[method-assign]
 
 
-MUTANTS: dict[str, Callable[[], None]] = {
-    "late-join": _late_join,
-    "resume-short": _resume_short,
-    "drop-buffer": _drop_buffer,
-    "reuse-seq": _reuse_seq,
-    "double-on-retry": _double_on_retry,
-    "skip-gap-fill": _skip_gap_fill,
-    "no-fence": _no_fence,
-    "no-look-back": _no_look_back,
-    "forget-kept": _forget_kept,
+MUTANTS: dict[str, tuple[Callable[[], None], str]] = {
+    "late-join": (_late_join, "subscribed again"),
+    "resume-short": (_resume_short, "cut of some clients"),
+    "drop-buffer": (_drop_buffer, "kill -9 of Redis"),
+    "reuse-seq": (_reuse_seq, "cut of some clients"),
+    "double-on-retry": (_double_on_retry, "pause of Redis"),
+    "skip-gap-fill": (_skip_gap_fill, "cut to Redis"),
+    "no-fence": (_no_fence, "pause of an ingest"),
+    "no-look-back": (_no_look_back, "kill -9 of an ingest"),
+    "forget-kept": (_forget_kept, "kill -9 of an ingest"),
 }
+"""Name -> the bug, and the fault under which it shows."""

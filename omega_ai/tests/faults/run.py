@@ -18,6 +18,9 @@ from omega_ai.tests.faults.stage import Redis, SingleRedis, Stage
 QUIET_SECONDS = 45.0
 """After the last fault everything must have arrived within this time."""
 
+STILL_SECONDS = 12.0
+"""What is behind and has not moved for so long will not come: longer than any time limit in the feed."""
+
 
 @dataclass
 class Result:
@@ -76,8 +79,9 @@ async def run(
                 await exchange.stop_trading()
                 for party in parties:
                     party.quiet()
-                began = asyncio.get_running_loop().time()
+                began = moved = asyncio.get_running_loop().time()
                 tops: dict[bytes, Place] = {}
+                before: list[str] = []
 
                 def behind() -> list[str]:
                     return [text for p in parties for text in p.witness.behind(tops, exchange.last)]
@@ -85,7 +89,10 @@ async def run(
                 while asyncio.get_running_loop().time() - began < QUIET_SECONDS:
                     await asyncio.sleep(0.25)
                     tops = await asyncio.to_thread(_tops, stage.redis)
-                    if not behind():
+                    late, before = before, behind()
+                    if late != before:
+                        moved = asyncio.get_running_loop().time()
+                    if not before or asyncio.get_running_loop().time() - moved > STILL_SECONDS:
                         break
                 result.settled = asyncio.get_running_loop().time() - began
                 for party in parties:

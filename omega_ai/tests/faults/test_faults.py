@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from omega_ai.tests.faults.disturb import FAULTS
+from omega_ai.tests.faults.plugin import MUTANTS
 from omega_ai.tests.faults.run import Result, report, run
 
 pytestmark = pytest.mark.slow
@@ -31,16 +32,9 @@ def test_nothing_is_lost_doubled_reordered_or_unexplained() -> None:
     assert sum(result.faults.values()) >= 5
 
 
-@pytest.mark.parametrize(
-    ("mutant", "faults", "kinds"),
-    [
-        ("late-join", ["subscribed again", "cut of some clients"], {"lost", "unexplained"}),
-        ("drop-buffer", ["cut to Redis"], {"lost"}),
-        ("reuse-seq", ["cut of some clients"], {"doubled", "unexplained", "lost"}),
-    ],
-)
-def test_a_bug_put_in_on_purpose_is_found(mutant: str, faults: list[str], kinds: set[str]) -> None:
+@pytest.mark.parametrize("mutant", ["late-join", "drop-buffer", "reuse-seq"])
+def test_a_bug_put_in_on_purpose_is_found(mutant: str) -> None:
     """The join not in one step, the publisher's buffer dropped, a seq given twice: each run fails."""
-    result = _run(7, 1, mutant, faults)
+    result = _run(7, 1, mutant, [MUTANTS[mutant][1]])
     assert not result.passed
-    assert any(result.truth.anomalies[kind] for kind in kinds)
+    assert any(result.truth.anomalies.values())
