@@ -23,7 +23,7 @@ from omega_ai.tests.integration.ingest.trial import patience, quick
 from omega_ai.tests.unit.data.sources.captures import capture
 
 CLOCK = SystemClock()
-WITHIN_S = 20.0
+WITHIN_S = 30.0
 
 
 class Heard:
@@ -57,7 +57,7 @@ async def exchange_of(venue: Venue, market: Market, port: int = 0) -> AsyncItera
 
 
 @asynccontextmanager
-async def following(venue: Venue, url: str, rest_url: str) -> AsyncIterator[Heard]:
+async def following(venue: Venue, url: str, rest_url: str, scale: float = 0.1) -> AsyncIterator[Heard]:
     heard = Heard()
     source = LiveSource(
         [venue],
@@ -66,7 +66,7 @@ async def following(venue: Venue, url: str, rest_url: str) -> AsyncIterator[Hear
         environment={},
         clock=CLOCK,
         seed=1,
-        patience=patience(0.1),
+        patience=patience(scale),
     )
     running = asyncio.create_task(source.run(heard.events.append, heard.statuses.append))
     try:
@@ -93,7 +93,7 @@ async def test_a_recording_played_by_an_exchange_comes_through_exactly(name, rec
     venue = quick(VENUES[name], 1.0)
     async with (
         exchange_of(venue, market) as exchange,
-        following(venue, exchange.url, exchange.rest_url) as heard,
+        following(venue, exchange.url, exchange.rest_url, scale=1.0) as heard,
     ):
         await until(lambda: market.finished)
         await until(lambda: len(heard.trades(venue.symbol)) == trades)
