@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from omega_ai.testkit.case import Suite
-from omega_ai.testkit.conformance import control, framing
+from omega_ai.testkit.conformance import closing, control, fragmentation, framing, utf8
 from omega_ai.testkit.conformance.family import NAME, Family
 
 FAMILIES: Final[tuple[Family, ...]] = (
@@ -15,6 +15,9 @@ FAMILIES: Final[tuple[Family, ...]] = (
     control.PINGS,
     control.RESERVED,
     control.OPCODES,
+    fragmentation.FAMILY,
+    utf8.FAMILY,
+    closing.FAMILY,
 )
 
 SUITE: Final = Suite(
