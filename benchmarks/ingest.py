@@ -150,9 +150,9 @@ def main() -> None:
             venue = venue_of(frames[0])
             if venue is not None:
                 show(f"{name}: every recorded message, parsed", parsing(venue.parse, frames), rounds)
-        trades = [frame for frame in by_venue.get("binance", []) if b'@trade"' in frame[:64]]
-        if trades:
-            show("binance: recorded trades, frame to event", parsing(binance.parse, trades), rounds)
+        trade_frames = [frame for frame in by_venue.get("binance", []) if b'@trade"' in frame[:64]]
+        if trade_frames:
+            show("binance: recorded trades, frame to event", parsing(binance.parse, trade_frames), rounds)
         return
     rng = random.Random(1)
     count = arguments.count

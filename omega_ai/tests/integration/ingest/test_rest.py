@@ -10,13 +10,22 @@ from aiohttp import web
 from msgspec import structs
 
 from omega_ai.core.clock import SystemClock
+from omega_ai.data_feed.exchanges.base import RestTrades
 from omega_ai.data_feed.exchanges.detect import VENUES
 from omega_ai.data_feed.exchanges.rest import TradeHistory
 from omega_ai.data_feed.exchanges.sequence import Gap
 
 ROW = b'[{"id":42,"price":"1","qty":"1","time":1700000000123,"isBuyerMaker":true}]'
 GAP = Gap(40, 45, 1_700_000_000_000_000_000, 1_700_000_001_000_000_000)
-REST = structs.replace(VENUES["binance"].rest, requests_per_s=1000.0)
+
+
+def quick(name: str) -> RestTrades:
+    rest = VENUES[name].rest
+    assert rest is not None
+    return structs.replace(rest, requests_per_s=1000.0)
+
+
+REST = quick("binance")
 
 
 @asynccontextmanager
@@ -52,7 +61,7 @@ async def test_trades_come_back_and_the_question_names_the_gap():
 
 async def test_a_time_is_asked_for_by_the_venues_clock_and_by_ours_in_turn():
     """One of the two may be off."""
-    rest = structs.replace(VENUES["kraken"].rest, requests_per_s=1000.0)
+    rest = quick("kraken")
     empty = b'{"error":[],"result":{}}'
     async with answering(rest, web.Response(body=empty), web.Response(body=empty)) as (history, asked):
         assert await history.trades(GAP) == []
@@ -63,7 +72,7 @@ async def test_a_time_is_asked_for_by_the_venues_clock_and_by_ours_in_turn():
 
 async def test_a_page_that_ends_with_an_id_is_the_first_of_the_gap():
     """OKX lists what was before an id."""
-    rest = structs.replace(VENUES["okx"].rest, requests_per_s=1000.0, limit=3)
+    rest = structs.replace(quick("okx"), limit=3)
     async with answering(rest, web.Response(body=b'{"code":"0","data":[]}')) as (history, asked):
         await history.trades(GAP)
     assert "after=43&limit=3" in asked[0]
