@@ -46,11 +46,11 @@ class Screen:
 
     def __enter__(self) -> Screen:
         target = self._target
-        server = f"  ({target.server})" if target.server else ""
+        server = f"  ({printable(target.server)})" if target.server else ""
         self._print(Text.assemble(("Testing ", "bold"), (target.url, "bold cyan"), server))
         self._print(Text(f"profile {target.profile.name}, seed {self._seed}", style="dim"))
         for fact in target.facts:
-            self._print(Text(f"  It {fact}.", style="dim"))
+            self._print(Text(f"  It {printable(fact)}.", style="dim"))
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -126,8 +126,13 @@ def case_line(result: CaseResult) -> Text:
     line = Text.assemble(
         "  ", (f"{_LABELS[result.verdict]:<{_WIDTH}}", style), f"{result.id}: {result.title}"
     )
-    line.append(f"  ({result.finding})", style="dim" if result.verdict is Verdict.PASS else style)
+    line.append(f"  ({printable(result.finding)})", style="dim" if result.verdict is Verdict.PASS else style)
     return line
+
+
+def printable(text: str) -> str:
+    """Without control characters: what a server says must not steer the terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def case_details(result: CaseResult) -> Group:
@@ -142,7 +147,7 @@ def case_details(result: CaseResult) -> Group:
     rows = [("expected", result.expectation), ("seen", result.finding), ("by", result.spec)]
     for label, text in rows:
         if text:
-            lines.append(Text.assemble(f"  {label:<9} ", text))
+            lines.append(Text.assemble(f"  {label:<9} ", printable(text)))
     lines += [_finding(finding) for finding in result.findings[:5]]
     if len(result.findings) > 5:
         lines.append(Text(f"            and {len(result.findings) - 5} more findings, in the report"))
@@ -153,7 +158,7 @@ def case_details(result: CaseResult) -> Group:
 
 def _finding(finding: Finding) -> Text:
     colour = {Severity.FAILURE: "red", Severity.UNKNOWN: "yellow", Severity.WARNING: "yellow"}
-    text = f"            {finding.severity.value}: {finding.text}"
+    text = f"            {finding.severity.value}: {printable(finding.text)}"
     if finding.fault is not None:
         text += f" (during the fault {finding.fault})"
     return Text(text, style=colour.get(finding.severity, ""))
@@ -166,7 +171,7 @@ def _skipped(skipped: list[CaseResult]) -> Group:
     return Group(
         Text(),
         *(
-            Text(f"Skipped, because {reason}: {', '.join(ids)}", style="dim")
+            Text(f"Skipped, because {printable(reason)}: {', '.join(ids)}", style="dim")
             for reason, ids in by_reason.items()
         ),
     )
