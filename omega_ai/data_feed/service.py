@@ -57,7 +57,8 @@ async def run_feed(
                 )
             if ready is not None and feed.endpoints is not None:
                 ready(feed.endpoints)
-            _log.info("ready", **(feed.endpoints._asdict() if feed.endpoints else {}))
+            if feed.endpoints is not None:
+                _log.info("ready", **_readable(feed.endpoints))
             waiting = loop.create_task(stopping.wait())
             try:
                 ends: set[asyncio.Future[Any]] = {waiting, feed.failed}
@@ -72,6 +73,13 @@ async def run_feed(
     finally:
         for number in handled:
             loop.remove_signal_handler(number)
+
+
+def _readable(endpoints: Endpoints) -> dict[str, str | None]:
+    """As a log line's fields: texts, and the certificate by its path."""
+    fields = endpoints._asdict()
+    fields["certificate"] = None if endpoints.certificate is None else str(endpoints.certificate.certificate)
+    return fields
 
 
 def _on_signal(

@@ -182,7 +182,9 @@ class FeedServer:
 
         Sending all away at once would make them all come back at once.
         """
-        self._stop_listening()
+        # Whoever is in the middle of its handshake is still let in, and sent away later.
+        for server in self._servers:
+            server.close()
         leaving = list(self.connections)
         rng.shuffle(leaving)
         began = self.clock.monotonic()
