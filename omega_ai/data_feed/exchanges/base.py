@@ -65,7 +65,7 @@ class RestTrades(Struct, frozen=True):
 
     ``path`` may have the places ``{first}`` (the first missing trade id), ``{next}`` (the id after the last
     missing one), ``{since_ns}`` (the time of the trade before the gap, nanoseconds since the Unix epoch)
-    and ``{limit}``.
+    and ``{limit}``. ``other_path`` is asked instead once ``path`` was refused, and the other way round.
     """
 
     url: str
@@ -73,6 +73,7 @@ class RestTrades(Struct, frozen=True):
     parse: Parse
     limit: int
     requests_per_s: float = 1.0
+    other_path: str | None = None
 
 
 class Venue(Struct, frozen=True):

@@ -180,7 +180,7 @@ _decode_rest = msgspec.json.Decoder(list[_RestTrade]).decode
 
 @refusing
 def parse_rest_trades(raw: bytes, received_ns: int) -> Sequence[Event]:
-    """The answer of ``/api/v3/historicalTrades``, oldest first."""
+    """The answer of ``/api/v3/historicalTrades`` and ``/api/v3/trades``, oldest first."""
     return [
         Trade(
             NAME,
@@ -218,5 +218,7 @@ VENUE = Venue(
         path="/api/v3/historicalTrades?symbol=BTCUSDT&fromId={first}&limit={limit}",
         parse=parse_rest_trades,
         limit=1000,
+        # By id, historicalTrades reaches back as far as need be, but has been known to ask for a key.
+        other_path="/api/v3/trades?symbol=BTCUSDT&limit={limit}",
     ),
 )

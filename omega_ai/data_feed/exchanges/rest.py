@@ -33,6 +33,7 @@ class TradeHistory:
         self._session: aiohttp.ClientSession | None = None
         self._not_before = 0.0
         self._by_our_clock = True
+        self._use_other = False
 
     async def trades(self, gap: Gap) -> list[Trade] | None:
         """The venue's trades about ``gap``, oldest first; None if it cannot be asked now, or did not say."""
@@ -68,7 +69,8 @@ class TradeHistory:
         limit = self._rest.limit
         # A venue's clock may be off, and then put right: its own time and ours are tried in turn.
         self._by_our_clock = not self._by_our_clock
-        return self._rest.path.format(
+        path = self._rest.other_path if self._use_other and self._rest.other_path else self._rest.path
+        return path.format(
             first=gap.first or 0,
             # Where a page ends with an id rather than beginning with one, ask for the first page of the gap.
             next=min(gap.last or 0, (gap.first or 0) + limit - 1) + 1,
@@ -86,6 +88,7 @@ class TradeHistory:
                 log.warning("asked too often", venue=self._venue, status=response.status, pause_s=pause)
                 return None
             if response.status != 200:
+                self._use_other = not self._use_other
                 log.warning("trades refused", venue=self._venue, status=response.status, url=url)
                 return None
             body = bytearray()

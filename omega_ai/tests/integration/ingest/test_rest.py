@@ -59,6 +59,14 @@ async def test_trades_come_back_and_the_question_names_the_gap():
     assert asked == ["/api/v3/historicalTrades?symbol=BTCUSDT&fromId=40&limit=1000"]
 
 
+async def test_where_one_path_is_refused_the_other_is_asked():
+    """A venue may begin to want a key for what was free."""
+    async with answering(REST, web.Response(status=401), web.Response(body=ROW)) as (history, asked):
+        assert await history.trades(GAP) is None
+        assert await history.trades(GAP)
+    assert asked[1] == "/api/v3/trades?symbol=BTCUSDT&limit=1000"
+
+
 async def test_a_time_is_asked_for_by_the_venues_clock_and_by_ours_in_turn():
     """One of the two may be off."""
     rest = quick("kraken")

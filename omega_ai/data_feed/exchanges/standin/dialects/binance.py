@@ -85,9 +85,14 @@ class BinanceDialect(Dialect):
     @classmethod
     def rest(cls, market: Market, path: str, query: Mapping[str, str]) -> bytes | None:
         """Trades, as the REST interface lists them."""
-        if path != "/api/v3/historicalTrades":
+        limit = min(int(query.get("limit", "500")), 1000)
+        if path == "/api/v3/trades":
+            trades = list(market.trades)[-limit:]
+        elif path == "/api/v3/historicalTrades":
+            first = int(query.get("fromId", "0"))
+            trades = [trade for trade in market.trades if int(trade.trade_id) >= first][:limit]
+        else:
             return None
-        first, limit = int(query.get("fromId", "0")), min(int(query.get("limit", "500")), 1000)
         rows = [
             {
                 "id": int(trade.trade_id),
@@ -96,10 +101,9 @@ class BinanceDialect(Dialect):
                 "time": trade.timestamp_ns // 1_000_000,
                 "isBuyerMaker": trade.side == "sell",
             }
-            for trade in market.trades
-            if int(trade.trade_id) >= first
+            for trade in trades
         ]
-        return encode(rows[:limit])
+        return encode(rows)
 
     def _frame(self, stream: str, data: dict[str, Any]) -> bytes | None:
         return encode({"stream": stream, "data": data}) if stream in self.subscribed else None

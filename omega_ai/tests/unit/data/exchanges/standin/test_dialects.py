@@ -130,19 +130,22 @@ def test_rest_trades_are_the_trades_that_happened(name):
     rest = talk.venue.rest
     assert rest is not None
     trades = list(talk.market.trades)[-40:]
-    path = rest.path.format(
-        first=trades[0].trade_id,
-        next=int(trades[-1].trade_id) + 1,
-        since_ns=trades[0].timestamp_ns - 1,
-        limit=rest.limit,
-    )
-    parts = urlsplit(path)
-    body = talk.dialect.rest(talk.market, parts.path, dict(parse_qsl(parts.query)))
-    assert body is not None
-    found = {event.trade_id: event for event in rest.parse(body, START) if isinstance(event, Trade)}
-    for trade in trades:
-        same = found[trade.trade_id]
-        assert (same.price, same.size, same.side) == (trade.price, trade.size, trade.side)
+    for asked in (rest.path, rest.other_path):
+        if asked is None:
+            continue
+        path = asked.format(
+            first=trades[0].trade_id,
+            next=int(trades[-1].trade_id) + 1,
+            since_ns=trades[0].timestamp_ns - 1,
+            limit=rest.limit,
+        )
+        parts = urlsplit(path)
+        body = talk.dialect.rest(talk.market, parts.path, dict(parse_qsl(parts.query)))
+        assert body is not None
+        found = {event.trade_id: event for event in rest.parse(body, START) if isinstance(event, Trade)}
+        for trade in trades:
+            same = found[trade.trade_id]
+            assert (same.price, same.size, same.side) == (trade.price, trade.size, trade.side)
     assert talk.dialect.rest(talk.market, "/nowhere", {}) is None
 
 
