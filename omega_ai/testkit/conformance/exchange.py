@@ -132,31 +132,41 @@ class Exchange:
         first = f"GET {self.address.target} HTTP/1.1" if line is None else line
         return ("\r\n".join([first, *(f"{n}: {v}" for n, v in headers)]) + "\r\n\r\n").encode("latin-1")
 
+    async def greet(
+        self, name: str = "client", *, extensions: Sequence[str] = (), address: Address | None = None
+    ) -> Wire:
+        """A connection after a right request and whatever was answered to it; each of ``extensions`` is a
+        line of Sec-WebSocket-Extensions.
+        """
+        wire = await self.connect(name, address)
+        key = self.key()
+        headers = self.request_headers(key)
+        headers += [("Sec-WebSocket-Extensions", line) for line in extensions]
+        wire.send(self.request(headers), text="the opening handshake")
+        await wire.until(lambda: wire.head is not None or wire.ended, ANSWER)
+        response = wire.response
+        if wire.upgraded and response is not None:
+            if response.header("sec-websocket-accept") != accept_value(key):
+                self.wrong("accept", "the answer's Sec-WebSocket-Accept is not that of the key (section 4.2.2)")
+            if not extensions and response.header("sec-websocket-extensions") is not None:
+                self.wrong("extension", "it chose an extension that was not offered (section 4.2.2)")
+        return wire
+
     async def open(
-        self, name: str = "client", *, extensions: str | None = None, address: Address | None = None
+        self, name: str = "client", *, extensions: Sequence[str] = (), address: Address | None = None
     ) -> Wire:
         """A connection after a right opening handshake.
 
         Raises:
             Undecided: the server refused it.
         """
-        wire = await self.connect(name, address)
-        key = self.key()
-        headers = self.request_headers(key)
-        if extensions is not None:
-            headers.append(("Sec-WebSocket-Extensions", extensions))
-        wire.send(self.request(headers), text="the opening handshake")
-        await wire.until(lambda: wire.head is not None or wire.ended, ANSWER)
+        wire = await self.greet(name, extensions=extensions, address=address)
         response = wire.response
         if response is None:
             how = f"the connection ended ({wire.ended})" if wire.ended else f"nothing within {ANSWER:g} s"
             raise Undecided(f"{name}: no answer to a right handshake: {how}")
         if not wire.upgraded:
             raise Undecided(f"{name}: a right handshake was answered with HTTP {response.status}")
-        if response.header("sec-websocket-accept") != accept_value(key):
-            self.wrong(
-                "accept", "the Sec-WebSocket-Accept of the answer is not that of the key (section 4.2.2)"
-            )
         return wire
 
     def send(self, wire: Wire, opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> None:

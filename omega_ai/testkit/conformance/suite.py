@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from omega_ai.testkit.case import Suite
-from omega_ai.testkit.conformance import closing, control, fragmentation, framing, utf8
+from omega_ai.testkit.conformance import closing, compression, control, fragmentation, framing, utf8
 from omega_ai.testkit.conformance.family import NAME, Family
 
 FAMILIES: Final[tuple[Family, ...]] = (
@@ -18,6 +18,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     fragmentation.FAMILY,
     utf8.FAMILY,
     closing.FAMILY,
+    compression.OFFERS,
+    compression.PACKED,
 )
 
 SUITE: Final = Suite(
