@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from omega_ai.testkit.case import Suite
-from omega_ai.testkit.conformance import closing, compression, control, fragmentation, framing, utf8
+from omega_ai.testkit.conformance import closing, compression, control, fragmentation, framing, handshake, limits, utf8
 from omega_ai.testkit.conformance.family import NAME, Family
 
 FAMILIES: Final[tuple[Family, ...]] = (
+    handshake.SLOW,
+    limits.FAMILY,
     framing.FAMILY,
     framing.LENGTHS,
     framing.MASKING,
@@ -18,6 +20,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     fragmentation.FAMILY,
     utf8.FAMILY,
     closing.FAMILY,
+    handshake.FAMILY,
     compression.OFFERS,
     compression.PACKED,
 )
