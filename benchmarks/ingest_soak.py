@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument(
         "--scale", type=float, default=0.2, help="of every time waited; 1 is production's (default 0.2)"
     )
-    parser.add_argument("--rate", type=float, default=8.0, help="trades a second and venue (default 8)")
+    parser.add_argument("--rate", type=float, default=4.0, help="trades a second and venue (default 4)")
     parser.add_argument("--verbose", action="store_true", help="log every fault and what is done about it")
     arguments = parser.parse_args()
     level = logging.DEBUG if arguments.verbose else logging.ERROR
@@ -56,6 +56,9 @@ def main() -> int:
     kinds = sorted({kind for venue in outcome.venues for kind in venue.faults})
     print(f"kinds of faults: {', '.join(kinds)}")
     print(f"prices looked at: {outcome.prices}, states {outcome.states}; CPU {outcome.cpu_s:.1f} s in all")
+    for venue in outcome.venues:
+        for text in venue.said:
+            print(f"beyond the venue's list of recent trades, and reported as such: {venue.name}: {text}")
     for problem in outcome.problems:
         print(f"WRONG: {problem}")
     print("the output equals the truth" if not outcome.problems else f"{len(outcome.problems)} problems")
