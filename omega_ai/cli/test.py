@@ -39,7 +39,7 @@ def test(
     junit: Path | None = None,
     json: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     seed: int | None = None,
-    list_cases: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    list_cases: Annotated[bool, Parameter(negative="")] = False,
     config: Path | None = None,
 ) -> int:
     """Test a WebSocket server, and give one verdict: exit code 0 pass, 1 fail, 2 unknown.
@@ -163,7 +163,7 @@ def _suites(named: tuple[str, ...], cases: tuple[str, ...]) -> list[Suite]:
     return suites if names else [suite for suite in suites if suite.quick]
 
 
-_HOW_TO_LIST = "See: omega test --list"
+_HOW_TO_LIST = "See: omega test --list-cases"
 
 
 def _list(suites: list[Suite]) -> None:

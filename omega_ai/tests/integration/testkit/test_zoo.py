@@ -1,0 +1,81 @@
+"""The zoo: every faulty server is caught by its case, and no case accuses a right server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from omega_ai.testkit.zoo.__main__ import page
+from omega_ai.testkit.zoo.catalogue import EXHIBITS, RIGHT, Exhibit
+from omega_ai.testkit.zoo.prove import OWN_SUITES, Proof, alarms, find_case, prove_all
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def proofs() -> dict[str, Proof]:
+    """All of them, put to the test beside each other, once."""
+    found = uvloop.run(prove_all(EXHIBITS, [1], at_once=8))
+    return {proof.exhibit.name: proof for proof in found}
+
+
+@pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.name)
+def test_the_fault_is_caught(exhibit: Exhibit, proofs: dict[str, Proof]) -> None:
+    """By the case that is meant for it, and for the right reason."""
+    proof = proofs[exhibit.name]
+    assert proof.caught == proof.runs == 1, proof.missed
+
+
+@pytest.mark.parametrize("exhibit", RIGHT, ids=lambda exhibit: exhibit.name)
+def test_a_right_server_raises_no_alarm(exhibit: Exhibit) -> None:
+    """In none of all cases that can be put to it."""
+    raised = uvloop.run(alarms(exhibit, 1))
+    assert [f"{case.id}: {case.verdict}: {case.finding}" for case in raised] == []
+
+
+def test_there_are_enough_of_them_and_each_says_what_is_wrong_with_it() -> None:
+    """With a name of its own."""
+    names = [exhibit.name for exhibit in EXHIBITS]
+    assert len(names) == len(set(names)) >= 40
+    assert all(exhibit.fault for exhibit in EXHIBITS)
+
+
+def test_every_case_that_can_fail_on_a_server_of_the_zoo_has_one_that_fails_it() -> None:
+    """A case that nothing in the zoo fails is listed here, with the reason."""
+    from omega_ai.testkit.suites import load_suite
+
+    covered = {exhibit.case for exhibit in EXHIBITS}
+    every = {case.id for name in OWN_SUITES for case in load_suite(name)}
+    assert every - covered == UNCOVERED
+    assert all(find_case(case_id).id == case_id for case_id in covered)
+
+
+UNCOVERED = {
+    "broadcast.feed",  # the checkers of fan-out, on messages of the server's own
+    "broadcast.late-joiner",  # the checkers of fan-out, after joining
+    "broadcast.leavers",  # the checkers of fan-out, while others leave
+    "broadcast.sizes",  # the checkers of fan-out, with large messages
+    "connectivity.close-empty",  # as connectivity.close
+    "connectivity.known-subprotocol",  # the zoo's profile has no subprotocol
+    "connectivity.secure",  # needs a working wss; tls.certificate has the faults
+    "connectivity.unsolicited-pong",
+    "messages.echo",
+    "reconnection.crash",  # needs a server in a process of its own
+    "reconnection.restart",  # the same
+    "security.ping-flood",
+    "tls.compression",  # OpenSSL is built without it
+    "tls.plain-on-secure-port",
+    "tls.silent-handshakes",
+} - {"messages.echo"}
+
+
+def test_the_page_of_the_zoo_names_every_exhibit(root: Path) -> None:
+    """It is made from the same catalogue, and shows that everything was caught."""
+    text = (root / "docs" / "testkit" / "zoo.md").read_text(encoding="utf-8")
+    for exhibit in EXHIBITS:
+        assert f"| `{exhibit.name}` | {exhibit.fault.rstrip('.')} | `{exhibit.case}` |" in text
+    assert f"{len(EXHIBITS)} of {len(EXHIBITS)} faulty servers were caught" in text
+    made = page([Proof(exhibit, 20, 20) for exhibit in EXHIBITS], [], 20, 20)
+    assert made.splitlines()[1:3] == text.splitlines()[1:3]
