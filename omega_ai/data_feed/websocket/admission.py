@@ -37,7 +37,7 @@ from omega_ai.data_feed.websocket.admission_limits import (
     address_key,
     client_address,
 )
-from omega_ai.data_feed.websocket.auth import ANONYMOUS, Authenticator, AuthError, Identity
+from omega_ai.data_feed.websocket.auth import ANONYMOUS, UNPROVEN, Authenticator, AuthError, Identity
 from omega_ai.data_feed.websocket.origins import HostPolicy, HostPort, OriginPolicy, parse_host
 
 PATHS = frozenset({"/", "/ws"})
@@ -105,7 +105,8 @@ class AdmissionSettings:
     loopback_only: bool = False
     """Every listening socket is bound to this machine's own addresses."""
     require_token: bool = False
-    """Refuse the upgrade without a token. Browsers cannot send one there: they need the ``auth`` message."""
+    """Refuse the upgrade without a token. A browser cannot send one there: it is let in, gets nothing, and
+    has to show it in an ``auth`` message."""
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
@@ -197,13 +198,13 @@ class Admission:
         full = self._full(limited)
         if full is not None:
             return full
-        identity = self._identity(request.headers.get("authorization"))
+        identity = self._identity(request.headers.get("authorization"), browser="origin" in request.headers)
         if isinstance(identity, Refusal):
             return identity
         readable = self._readable(identity, channels)
         if isinstance(readable, Refusal):
             return readable
-        user = None if identity is ANONYMOUS else identity.subject
+        user = None if identity in (ANONYMOUS, UNPROVEN) else identity.subject
         if user is not None and self._counts.users[user] >= self._settings.max_per_user:
             return self._later(429, "too many connections with tokens of this subject", "user_cap")
         slot = self._take(limited, user)
@@ -282,10 +283,12 @@ class Admission:
             return self._later(429, "too many connections from this address", "address_cap")
         return None
 
-    def _identity(self, authorization: str | None) -> Identity | Refusal:
+    def _identity(self, authorization: str | None, *, browser: bool) -> Identity | Refusal:
         scheme, _, token = (authorization or "").strip().partition(" ")
         if scheme.lower() != "bearer":
             # Another scheme is not for us: a proxy's own password, say.
+            if self._settings.require_token and browser:
+                return UNPROVEN
             if self._settings.require_token:
                 return _unauthorized("a token is required: send it as 'Authorization: Bearer TOKEN'")
             return ANONYMOUS
@@ -301,6 +304,8 @@ class Admission:
             return _unauthorized(error.reason, invalid=True)
 
     def _readable(self, identity: Identity, asked: tuple[str, ...] | None) -> tuple[str, ...] | Refusal:
+        if identity is UNPROVEN:
+            return ()
         if asked is None:
             return tuple(name for name in self._settings.default_channels if identity.may_read(name))
         for name in asked:

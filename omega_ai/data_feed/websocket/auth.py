@@ -79,6 +79,10 @@ class Identity:
 ANONYMOUS = Identity("anonymous", publish=frozenset(), channels=ALL)
 """Who connects without a token, where none is required."""
 
+UNPROVEN = Identity("anonymous", publish=frozenset(), channels=frozenset())
+"""A browser that has yet to show the token which is required: by an ``auth`` message, since it cannot send it
+before."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublishPolicy:
@@ -96,6 +100,8 @@ class PublishPolicy:
 
     def allows(self, identity: Identity, channel: str, now_ns: int) -> bool:
         """Whether ``identity`` may publish to ``channel`` now."""
+        if identity is UNPROVEN:
+            return False
         return self.open_to_all or (identity.may_publish(channel) and not identity.expired(now_ns))
 
 

@@ -11,6 +11,7 @@ from omega_ai.core.websocket.deflate import MAX_WINDOW_BITS
 from omega_ai.core.websocket.frames import PING, build_frame
 from omega_ai.core.websocket.handshake import Refusal, Request, Upgrade, check_upgrade
 from omega_ai.core.websocket.server import ServerProtocol
+from omega_ai.data_feed.websocket.auth import UNPROVEN
 from omega_ai.data_feed.websocket.close_codes import CloseCode
 from omega_ai.data_feed.websocket.context import Identity
 from omega_ai.data_feed.websocket.messages import SUBPROTOCOL
@@ -19,6 +20,9 @@ from omega_ai.data_feed.websocket.session import Session
 
 if TYPE_CHECKING:
     from omega_ai.data_feed.websocket.server import FeedServer
+
+AUTH_SECONDS = 10.0
+"""So long a browser may take to show the token that is required."""
 
 _PING = build_frame(PING, b"")
 
@@ -135,6 +139,8 @@ class Connection(ServerProtocol):
             deflate=deflate,
         )
         server.opened(self)
+        if admitted.identity is UNPROVEN:
+            self.options.scheduler.later(AUTH_SECONDS, self._must_have_shown_a_token)
         self.session.open(admitted.channels)
 
     def on_text(self, data: bytes) -> None:
@@ -230,6 +236,12 @@ class Connection(ServerProtocol):
         session.close(
             CloseCode.SLOW_CONSUMER, f"more than {limit} bytes wait for you: read faster, or use mode latest"
         )
+
+    def _must_have_shown_a_token(self) -> None:
+        if self.session is not None and self.session.identity is UNPROVEN:
+            self.end(
+                CloseCode.BAD_TOKEN, f"a token is required: send an auth message within {AUTH_SECONDS:g} s"
+            )
 
     def _identify(self, identity: Identity) -> bool:
         """A token was shown by message: count its user as if it had come with the upgrade."""

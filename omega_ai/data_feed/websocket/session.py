@@ -185,11 +185,9 @@ class Session:
                 frames_missed = frames_missed[-1:]
             self._count_resume("recovered")
             self._joined(subscription, position, request_id, recovered=True, frames=frames_missed)
-        elif since.epoch != position.epoch or since.seq > position.seq:
-            self._count_resume("unrecovered")
-            frames = self._state_of(subscription, always=True)
-            self._joined(subscription, position, request_id, recovered=False, frames=frames)
         else:
+            # Older than the tail; or unknown here, which proves nothing: another server may have been ahead
+            # of this one. The broker knows.
             self._resume_from_history(subscription, since, request_id)
 
     def _resume_from_history(
@@ -345,6 +343,8 @@ class Session:
     def _check_channel(self, name: str) -> None:
         self._check_known(name)
         if not self.identity.may_read(name):
+            if self.identity.subject == "anonymous":
+                raise MessageError(ErrorCode.UNAUTHORIZED, "a token is required: send an auth message first")
             raise MessageError(
                 ErrorCode.FORBIDDEN, f"your token does not allow channel '{name}'", field="channels"
             )

@@ -17,11 +17,15 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
 
 from omega_ai.core.clock import SystemClock
 from omega_ai.data_feed.feed import Feed
 from omega_ai.data_feed.settings import FeedSettings
+from omega_ai.data_feed.websocket import connection
+from omega_ai.data_feed.websocket.auth import make_token
 from omega_ai.data_feed.websocket.server import FeedServer, PortBusy
+from omega_ai.data_feed.websocket.token_keys import signing_key
 from omega_ai.tests.certificates import Authority, new_rsa_key
 
 StartFeed = Callable[..., AbstractAsyncContextManager[Feed]]
@@ -166,6 +170,36 @@ class TestRefusals:
                     pass
             assert refused.value.response.status_code == 401
             assert refused.value.response.headers["WWW-Authenticate"].startswith("Bearer")
+
+    async def test_a_browser_may_show_the_required_token_by_message(
+        self, start: StartFeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It cannot set the header: it is let in, gets nothing before ``auth``, and 4500 if none comes."""
+        monkeypatch.setattr(connection, "AUTH_SECONDS", 0.5)
+        secret = tmp_path / "secret"
+        secret.write_bytes(b"s" * 40)
+        secret.chmod(0o600)
+        token = make_token(
+            signing_key(b"s" * 40),
+            subject="page",
+            lifetime_s=60,
+            now_ns=SystemClock().time_ns(),
+            publish=True,
+        )
+        async with start(require_token=True, token_secret=secret) as feed:
+            origin = Origin(f"http://127.0.0.1:{port_of(feed)}")
+            async with connect(url(feed), origin=origin) as page, connect(url(feed), origin=origin) as silent:
+                await page.send('{"type":"subscribe","channels":["btc_price"]}')
+                assert (await receive(page))["code"] == "unauthorized"
+                await page.send(PRICE)
+                assert (await receive(page))["code"] == "unauthorized"
+                await page.send(json.dumps({"type": "auth", "token": token}))
+                assert (await receive(page))["subject"] == "page"
+                await page.send('{"type":"subscribe","channels":["btc_price"]}')
+                assert (await receive(page))["type"] == "subscribed"
+                await page.send(PRICE)
+                assert (await receive(page))["type"] == "btc_price"
+                assert (await close_of(silent))[0] == 4500
 
     async def test_a_full_server_says_so_and_takes_the_next_once_somebody_leaves(
         self, start: StartFeed
