@@ -1,18 +1,21 @@
 """How a stand-in exchange misbehaves, and when: each kind on demand, or a seeded plan of all of them.
 
-=================
-============================================================================================ ``refuse``
-connections are dropped, and new ones answered with HTTP 503 ``refuse_sub``     connections are dropped, and
-subscriptions refused ``deaf``           connections are dropped, and subscriptions not answered at all
-``silent``         nothing is said any more; the connection stands ``stall``          heartbeats and answers
-to pings go on, data does not ``jump``           trades happen and are not sent; numbers of messages move on
-``double``         every message is sent twice ``garbage``        broken JSON, mutated messages, binary frames
-and bad UTF-8 among the good ones ``large``          a message of 5 MB ``abort``          connections end
-without a word (TCP reset) ``close``          connections are closed with 1001 ``restart``        all
-connections end and nobody listens for the time ``clock``          the venue's clock is an hour ahead
-``reconnect``      the venue asks for a reconnect (where it has a word for it) and closes a little later
-=================
-============================================================================================
+==============  ============================================================================================
+``refuse``      connections are dropped, and new ones answered with HTTP 503
+``refuse_sub``  connections are dropped, and subscriptions refused
+``deaf``        connections are dropped, and subscriptions not answered at all
+``silent``      nothing is said any more; the connection stands
+``stall``       heartbeats and answers to pings go on, data does not
+``jump``        trades happen and are not sent; numbers of messages move on
+``double``      every message is sent twice
+``garbage``     broken JSON, mutated messages, binary frames and bad UTF-8 among the good ones
+``large``       a message of 5 MB
+``abort``       connections end without a word (TCP reset)
+``close``       connections are closed with 1001
+``restart``     all connections end and nobody listens for the time
+``clock``       the venue's clock is an hour ahead
+``reconnect``   the venue asks for a reconnect (where it has a word for it) and closes a little later
+==============  ============================================================================================
 """
 
 from __future__ import annotations
