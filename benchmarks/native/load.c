@@ -152,7 +152,7 @@ static void watch(client *c, uint32_t events, int how) {
 
 static void start(int role) {
   client *c = &all[made++];
-  int one = 1, small = 4096;
+  int one = 1, small = 4096, segment = 536;
   struct linger at_once = {1, 0};  // no TIME_WAIT: the next run needs the ports
   c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   if (c->fd < 0) die("socket");
@@ -161,7 +161,12 @@ static void start(int role) {
   c->sent = now_ns();
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  if (role == DEAD) setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  if (role == DEAD) {
+    // Small segments keep the server's send buffer small too (the kernel sizes it in segments): with the loopback's
+    // own, megabytes would vanish in it, and no server would notice in a minute that nobody reads.
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    setsockopt(c->fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+  }
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (made > 20000) {  // more connections than one address has ports
