@@ -192,6 +192,7 @@ class Feed:
         if ring is not None:
             self._stack.callback(ring.close)
         hub = Hub(self.clock, LoopScheduler(loop), reader.look_back, ring=ring)
+        reader.reached = hub.position
         hub.start(await broker.subscribe(PUBLISHED_CHANNELS, hub.deliver))
         for channel in PUBLISHED_CHANNELS:
             hub.prime(await broker.history(channel, limit=TAIL_MESSAGES))

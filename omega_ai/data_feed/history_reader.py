@@ -17,6 +17,13 @@ from omega_ai.data_feed.broker.base import Broker, BrokerError, History, Positio
 
 Done = Callable[[History | None], None]
 
+CATCH_UP_SECONDS = 5.0
+"""How long an answer waits until this process has reached what the broker has."""
+
+CATCH_UP_STEP = 0.005
+ANSWERING_SECONDS = 0.005
+"""After so long a time of answers the rest wait for the next turn of the loop: live messages go between."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -27,10 +34,15 @@ class _Request(NamedTuple):
 
 
 class HistoryReader:
-    """See the module's text. Belongs to one event loop; ``close`` answers all that wait with None."""
+    """See the module's text. Belongs to one event loop; ``close`` answers all that wait with None.
+
+    ``reached`` tells how far this process has got in a channel. It may be behind the broker, and behind a
+    client that comes from another server; an answer waits until that is made up for.
+    """
 
     def __init__(self, broker: Broker, *, timeout: float = 10.0) -> None:
         self._broker = broker
+        self.reached: Callable[[str], Position] | None = None
         self._timeout = timeout
         self._waiting: dict[str, list[_Request]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -92,19 +104,42 @@ class HistoryReader:
             return
         if covered_from is None or not read.whole:
             return
+        # Those who ask from one place get one and the same answer.
+        answers: dict[int, History] = {}
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         for request in group:
             if request.since is not None:
                 skip = request.since.seq - covered_from.seq
-                _answer(request, read._replace(publications=read.publications[skip:]))
+                if skip not in answers:
+                    answers[skip] = read._replace(publications=read.publications[skip:])
+                _answer(request, answers[skip])
+                if loop.time() - began > ANSWERING_SECONDS:
+                    await asyncio.sleep(0)
+                    began = loop.time()
 
     async def _read(self, channel: str, since: Position | None, limit: int | None) -> History | None:
         self.reads += 1
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._broker.history(channel, since, limit)
+                history = await self._broker.history(channel, since, limit)
+            await self._catch_up(channel, history.position)
+            return history
         except (BrokerError, TimeoutError) as error:
             _log.warning("history_unavailable", channel=channel, error=str(error) or "timed out")
             return None
+
+    async def _catch_up(self, channel: str, position: Position) -> None:
+        reached = self.reached
+        if reached is None:
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CATCH_UP_SECONDS
+        while loop.time() < deadline:
+            at = reached(channel)
+            if at.epoch == position.epoch and at.seq >= position.seq:
+                return
+            await asyncio.sleep(CATCH_UP_STEP)
 
 
 def _answer(request: _Request, history: History | None) -> None:

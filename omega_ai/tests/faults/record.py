@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 NUMBERED = b'"trade_id":"'
@@ -39,6 +40,8 @@ class Truth:
         self.explained: Counter[str] = Counter()
         self.examples: list[str] = []
         self.deliveries = 0
+        self.say: Callable[[str], None] = lambda _: None
+        """Told the first anomalies as they are found."""
 
     @property
     def positions(self) -> int:
@@ -63,6 +66,7 @@ class Truth:
         self.anomalies[kind] += count
         if len(self.examples) < 40:
             self.examples.append(f"{kind}: {text}")
+            self.say(f"{kind}: {text}")
 
     def text(self, channel: bytes, place: Place, message: bytes) -> None:
         """Somebody saw ``message`` at ``place``."""

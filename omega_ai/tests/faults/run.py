@@ -56,6 +56,7 @@ async def run(
     """Disturb a feed for ``seconds`` and compare what was published with what every client saw."""
     rng = random.Random(seed)
     truth = Truth()
+    truth.say = say
     async with Exchange(random.Random(rng.random()), rate) as exchange:
         stage = Stage(await asyncio.to_thread(redis), exchange.port, mutant)
         async with stage:
