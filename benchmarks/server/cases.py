@@ -331,8 +331,9 @@ def dead(bench: Bench) -> Result:
         "floor",
         name="dead",
         title="Dead readers",
-        about="900 clients get 50 messages a second of 2,000 bytes, with and without 100 more that never read; "
-        "p99 of the 900 with them over p99 without, in the same round. The floor drops what they do not take.",
+        about="900 clients get 50 messages a second of 2,000 bytes, with and without 100 more that never "
+        "read; p99 of the 900 with them over p99 without, in the same round. The floor drops what they do "
+        "not take.",
         metric="p99_ratio",
         unit="p99 with dead readers / without",
         better="lower",

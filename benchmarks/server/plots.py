@@ -64,7 +64,7 @@ def growth(case: dict[str, Any]) -> go.Figure:
     series: dict[str, list[tuple[int, float]]] = {}
     for row in case["rows"]:
         if row["value"]:
-            label = row["label"].rpartition(", ")[0].rpartition(",")[0] or row["label"].partition(",")[0]
+            label = row["label"].rpartition(", ")[0]
             series.setdefault(label, []).append((int(row["row"].partition("@")[2]), row["value"]["median"]))
     for label, points in series.items():
         colour = OURS if label.startswith("OMEGA") else None
