@@ -6,7 +6,15 @@ from decimal import Decimal
 
 import pytest
 
-from omega_ai.data_feed.exchanges.events import Ack, Heartbeat, Ignored, Refused, TradeSnapshot, Unparseable
+from omega_ai.data_feed.exchanges.events import (
+    Ack,
+    BookChange,
+    Heartbeat,
+    Ignored,
+    Refused,
+    TradeSnapshot,
+    Unparseable,
+)
 from omega_ai.data_feed.exchanges.kraken import VENUE, parse, parse_rest_trades
 from omega_ai.data_feed.market import Quote, Trade, Volume
 
@@ -114,3 +122,15 @@ def test_the_description_subscribes_to_every_channel():
     asked = b"".join(VENUE.subscribe).decode()
     for channel in VENUE.channels:
         assert channel.name == "heartbeat" or f'"{channel.name}"' in asked
+
+
+@pytest.mark.parametrize(("kind", "whole"), [(b"snapshot", True), (b"update", False)])
+def test_a_book_comes_whole_and_as_changes(kind, whole):
+    """Not subscribed to, but found in recordings."""
+    raw = (
+        b'{"channel":"book","type":"%b","data":[{"symbol":"BTC/USD","bids":[{"price":61800.0,"qty":0.00000000}],'
+        b'"asks":[{"price":61800.10,"qty":0.5}],"checksum":1,"timestamp":"2026-01-02T03:04:05.678901Z"}]}'
+        % kind
+    )
+    bids, asks = ((Decimal("61800.0"), Decimal(0)),), ((Decimal("61800.10"), Decimal("0.5")),)
+    assert parse(raw, 9) == [BookChange("kraken", "BTC-USD", whole, bids, asks, 10, None, ROW_NS, 9)]

@@ -107,3 +107,54 @@ def test_output_is_ascending_and_without_doubles_whatever_comes(numbers, hold):
     assert out == sorted(set(out))
     assert len(out) + sequence.doubles == len(numbers)
     assert sequence.lost == out[-1] - out[0] + 1 - len(out)
+
+
+@given(
+    st.lists(st.sampled_from(["trade", "miss", "interrupt", "fill", "give up"]), max_size=60),
+    st.integers(1, 3),
+)
+def test_without_counting_ids_interruptions_lose_nothing_that_the_list_reaches(steps, step):
+    """Trades missed are after an interruption; each fill lists everything so far. Order holds in any case."""
+    sequence = TradeSequence(consecutive=False)
+    happened: list[Trade] = []
+    out: list[Trade] = []
+    interrupted = gave_up = False
+    for what in [*steps, "fill"]:
+        if what in ("trade", "miss"):
+            happened.append(trade((len(happened) + 1) * step, at_ns=len(happened) * SECOND))
+        if what == "trade" or (what == "miss" and not interrupted):
+            out += sequence.offer(happened[-1])
+        elif what == "interrupt":
+            sequence.interrupted()
+            interrupted = sequence.gap is not None  # before the first trade there is nothing to miss
+        elif what == "fill" and sequence.gap is not None:
+            out += sequence.fill(happened)
+            interrupted = False
+        elif what == "give up" and sequence.gap is not None:
+            out += sequence.give_up()
+            gave_up, interrupted = True, False
+    assert ids(out) == sorted(set(ids(out)))
+    if not gave_up:
+        assert ids(out) == ids(happened)
+
+
+def test_names_for_ids_are_filled_by_time():
+    """UUIDs say nothing of order."""
+    sequence = TradeSequence(consecutive=False)
+    sequence.offer(trade("a", at_ns=1))
+    sequence.interrupted()
+    assert sequence.offer(trade("d", at_ns=4)) == []
+    out = sequence.fill([trade("a", at_ns=1), trade("b", at_ns=2), trade("c", at_ns=3), trade("d", at_ns=4)])
+    assert [one.trade_id for one in out] == ["b", "c", "d"]
+    assert (sequence.gaps, sequence.doubtful) == (1, 0)
+
+
+def test_an_interruption_that_is_given_up_leaves_a_doubt():
+    """What waited goes out, in the order in which it came."""
+    sequence = TradeSequence(consecutive=False)
+    sequence.offer(trade(1))
+    sequence.interrupted()
+    sequence.offer(trade(5))
+    assert ids(sequence.give_up()) == [5]
+    assert (sequence.gaps, sequence.doubtful) == (1, 1)
+    assert sequence.gap is None
