@@ -4,9 +4,9 @@
     python benchmarks/storm.py --clients 1000
 
 A server keeps a channel; clients that missed its last messages connect, all at once, and subscribe with
-``since``. Told: how long until the last of them has everything, the server's CPU time a client, how often Redis
-was asked for history, and what a client that was connected before felt: the delay of live messages sent all the
-while, from the publisher to it.
+``since``. Told: how long until the last of them has everything, the server's CPU time a client, how often
+Redis was asked for history, and what a client that was connected before felt: the delay of live messages sent
+all the while, from the publisher to it.
 """
 
 from __future__ import annotations
@@ -185,9 +185,7 @@ async def main() -> None:
     )
     parser.add_argument("--clients", type=int, default=5000)
     given = parser.parse_args()
-    print(
-        " clients   missed  all in s CPU us/client  reads | live delay ms: before p50, p99; storm p50, p99, max"
-    )
+    print(" clients   missed  all in s CPU us/client  reads | live ms: before 50%, 99%; storm 50%, 99%, max")
     for missed in (100, 2000, 2500):
         with tempfile.TemporaryDirectory() as directory:
             print(await storm(Path(directory), given.clients, missed), flush=True)

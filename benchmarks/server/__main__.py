@@ -32,7 +32,7 @@ from benchmarks.server.bench import QUICK, Bench
 from benchmarks.server.cases import CASES
 from benchmarks.server.contenders import CONTENDERS
 from benchmarks.server.processes import Failed, choose_cores, may_be_nice, raise_descriptor_limit
-from benchmarks.server.report import machine, markdown, terminal_table
+from benchmarks.server.report import MEASURED, machine, markdown, put_into, terminal_table
 from benchmarks.server.results import Result
 from benchmarks.server.workshop import Unavailable, Workshop
 
@@ -59,10 +59,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("reports/benchmarks"), help="directory of the results"
     )
+    parser.add_argument("--document", type=Path, help=f"also put the tables into this file, after {MEASURED}")
     parser.add_argument("--cache", type=Path, help="directory for what is built and installed")
     options = parser.parse_args()
     if options.rounds is not None and not 1 <= options.rounds <= 100:
         parser.error("--rounds takes 1 to 100")
+    if options.document is not None and MEASURED not in (
+        options.document.read_text() if options.document.exists() else ""
+    ):
+        parser.error(f"--document {options.document}: there is no line {MEASURED!r} in it")
     if not -20 <= options.nice <= 19:
         parser.error("--nice takes -20 to 19")
     if options.seconds is not None and not 0.2 <= options.seconds <= 60:
@@ -145,20 +150,35 @@ def measure(options: argparse.Namespace) -> int:
         },
         "skipped": bench.skipped,
         "noise": _noise(elapsed, busy),
-        "command": shlex.join(["python", "-m", "benchmarks.server", *sys.argv[1:]]),
+        "command": _command(options),
         "rounds": bench.rounds,
         "seconds": bench.seconds,
     }
-    _write(options.out, results, facts, workshop)
+    _write(options.out, options.document, results, facts, workshop)
     return 0
 
 
-def _write(out: Path, results: list[Result], facts: dict[str, Any], workshop: Workshop) -> None:
+def _command(options: argparse.Namespace) -> str:
+    """What to type for the same figures; where they were written does not matter."""
+    words = ["python", "-m", "benchmarks.server"]
+    for name in ("only", "against", "rounds", "seconds", "cores", "nice"):
+        value = getattr(options, name)
+        if value:
+            words += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
+    return shlex.join([*words, "--quick"] if options.quick else words)
+
+
+def _write(
+    out: Path, document: Path | None, results: list[Result], facts: dict[str, Any], workshop: Workshop
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
     data = out / "server.json"
     data.write_text(json.dumps({**facts, "cases": [result.as_dict() for result in results]}, indent=1) + "\n")
     (out / "server.md").write_text(markdown(results, facts))
     written = [data, out / "server.md"]
+    if document is not None:
+        document.write_text(put_into(document.read_text(), markdown(results, facts)))
+        written.append(document)
     if workshop.python.exists():
         plots = Path(__file__).with_name("plots.py")
         done = subprocess.run(

@@ -23,7 +23,8 @@ def main() -> int:
         "<!doctype html><html lang=en><meta charset=utf-8><title>Benchmarks of the server</title>",
         "<style>body{font:16px system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}</style>",
         "<h1>Benchmarks of the server</h1>",
-        f"<p>{html.escape(', '.join(data['machine'].values()))}. {html.escape(data['noise'])}.</p>",
+        f"<p>{html.escape(', '.join(' '.join(fact) for fact in data['machine'].items()))}.</p>",
+        f"<p>{html.escape(data['noise'])}.</p>",
     ]
     first = True
     for case in data["cases"]:
@@ -44,6 +45,7 @@ def bars(case: dict[str, Any]) -> go.Figure:
             x=[value["median"] for value in values],
             y=[row["label"] for row in rows],
             marker_color=[OURS if row["label"].startswith("OMEGA") else OTHERS for row in rows],
+            insidetextanchor="start",
             text=[f"{row['ratio']['median']:.2f}x" if row["ratio"] else "" for row in rows],
             error_x={
                 "type": "data",

@@ -76,15 +76,30 @@ def terminal_table(result: Result) -> Table:
     return table
 
 
+MEASURED = "<!-- From here on: written by python -m benchmarks.server --document. -->"
+
+
+def put_into(document: str, report: str) -> str:
+    """``document`` with ``report`` in place of all that follows the line ``MEASURED``.
+
+    Raises:
+        ValueError: it has no such line.
+    """
+    text, mark, _ = document.partition(MEASURED)
+    if not mark:
+        raise ValueError(f"there is no line {MEASURED!r} in it")
+    return f"{text}{MEASURED}\n\n{report}"
+
+
 def markdown(results: list[Result], facts: Mapping[str, Any]) -> str:
     """The whole report."""
-    text = ["# Benchmarks of the server", ""]
+    text = ["## Measured", ""]
     text += [f"- {name}: {value}" for name, value in facts["machine"].items()]
     text += [f"- {name}: {value}" for name, value in facts["versions"].items()]
     text += [f"- skipped, {name}: {reason}" for name, reason in facts["skipped"].items()]
     text += [f"- {facts['noise']}", f"- command: `{facts['command']}`", ""]
     for result in results:
-        text += [f"## {result.title} (`{result.name}`)", "", result.about, ""]
+        text += [f"### {result.title} (`{result.name}`)", "", result.about, ""]
         heads = headings(result)
         text += ["| " + " | ".join(heads) + " |", "|" + "---|" + "---:|" * (len(heads) - 1)]
         text += ["| " + " | ".join(line) + " |" for line in lines(result)]

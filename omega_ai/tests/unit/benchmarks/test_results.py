@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.server.report import figure, lines, markdown
+from benchmarks.server.report import MEASURED, figure, lines, markdown, put_into
 from benchmarks.server.results import Column, Goal, Result, Spread, spread_of
 
 
@@ -98,3 +98,13 @@ def test_a_figure_shows_its_spread_unless_there_is_none():
     assert figure(Spread(2, 1, 3), 1) == "2.0 (1.0-3.0)"
     assert figure(Spread(2, 2, 2), 1) == "2.0"
     assert figure(None, 1) == "-"
+
+
+def test_a_document_keeps_its_words_and_gets_new_tables():
+    old = f"words\n{MEASURED}\n\nold tables\n"
+    assert put_into(old, "new tables\n") == f"words\n{MEASURED}\n\nnew tables\n"
+
+
+def test_a_document_without_the_mark_is_not_overwritten():
+    with pytest.raises(ValueError, match="no line"):
+        put_into("words alone", "tables")
