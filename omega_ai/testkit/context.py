@@ -29,6 +29,7 @@ from omega_ai.testkit.connection import (
 )
 from omega_ai.testkit.history import Happening, History, Received, Sent
 from omega_ai.testkit.profile import Match, fill, matches
+from omega_ai.testkit.reading import Reading, read
 from omega_ai.testkit.result import Distribution, FaultWindow, ThresholdResult, TimeSeries
 from omega_ai.testkit.stamp import Stamp, make_stamp, read_stamp
 from omega_ai.testkit.target import Target, new_run
@@ -298,6 +299,10 @@ class Context:
                 return seconds
         how = f"the connection ended: {connection.ended}" if connection.over else f"not within {within:g} s"
         raise Failed(f"{connection.name}: no answer came ({how})")
+
+    def reading(self, grace_s: float = 1.0) -> Reading:
+        """All that was seen so far, understood by the profile: what checkers and assertions look at."""
+        return read(self.history, self.profile, end_ns=self.now_ns(), grace_s=grace_s)
 
     async def settle(self, quiet_s: float = 0.25, limit_s: float = 5.0) -> None:
         """Wait until nothing has arrived for ``quiet_s`` seconds, at most ``limit_s``."""
