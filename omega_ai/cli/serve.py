@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +19,7 @@ from omega_ai.data_feed.broker.base import BrokerError
 from omega_ai.data_feed.broker.redis_address import InvalidAddress
 from omega_ai.data_feed.feed import Endpoints
 from omega_ai.data_feed.observability.logs import choose_format, set_up_logs
+from omega_ai.data_feed.pauses import spare_what_stays
 from omega_ai.data_feed.service import run_feed
 from omega_ai.data_feed.settings import FeedSettings, SettingsError
 from omega_ai.data_feed.sources.base import SourceError
@@ -148,11 +148,14 @@ def serve(
         raise UsageError(f"{error}.", "See: omega serve --help") from None
     line_format = choose_format(settings.log_format)
     set_up_logs(settings.log_level, line_format)
-    announce = (
-        partial(say_endpoints, settings) if line_format == "console" else None
-    )  # JSON: the line "ready"
+
+    def ready(endpoints: Endpoints) -> None:
+        spare_what_stays()
+        if line_format == "console":  # otherwise the line "ready" says it
+            say_endpoints(settings, endpoints)
+
     try:
-        run(run_feed(settings, ready=announce))
+        run(run_feed(settings, ready=ready))
     except PortBusy as error:
         raise UsageError(f"{error.strerror}.", _owners(settings)) from None
     except OSError as error:

@@ -18,6 +18,7 @@ from omega_ai.core.clock import SystemClock
 from omega_ai.data_feed.descriptors import raise_descriptor_limit
 from omega_ai.data_feed.feed import Feed
 from omega_ai.data_feed.observability.logs import choose_format, set_up_logs
+from omega_ai.data_feed.pauses import spare_what_stays
 from omega_ai.data_feed.worker_protocol import Answer, decode_command, decode_start, encode_line
 
 
@@ -42,6 +43,7 @@ async def _serve() -> int:
         settings = structs.replace(start.settings, max_connections=max(room, 1))
         try:
             async with Feed(settings, clock=SystemClock(), shared_port=True) as feed:
+                spare_what_stays()
                 answer(Answer(ready=True))
                 while line := await lines.readline():
                     command = decode_command(line)
