@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from omega_ai.testkit.case import Need
-from omega_ai.testkit.conformance.exchange import ANSWER, GLANCE, Check, Exchange
+from omega_ai.testkit.conformance.exchange import GLANCE, Check, Exchange
 from omega_ai.testkit.conformance.family import Family
 from omega_ai.testkit.conformance.frames import CLOSE, CONTINUATION, PING, TEXT, close_body, frame
 from omega_ai.testkit.conformance.utf8 import INVALID
@@ -67,7 +67,7 @@ def _bad_body(body: bytes, codes: tuple[int, ...]) -> Check:
         await x.bystander()
         wire = await x.open()
         x.send(wire, CLOSE, body)
-        await wire.until(lambda: wire.over, ANSWER)
+        await wire.until(lambda: wire.over, x.patience)
         close = wire.reader.close
         claimed = int.from_bytes(body[:2], "big") if len(body) > 1 else None
         if close is not None and claimed is not None and close[0] == claimed:
@@ -92,7 +92,14 @@ FAMILY.add(
     expectation="The connection is failed with 1002: a body begins with a code of two bytes.",
 )
 for _name, _data in INVALID:
-    if _name in ("lone-continuation-80", "overlong-slash-2", "surrogate-d800", "cut-3-of-2", "above-10ffff", "fe"):
+    if _name in (
+        "lone-continuation-80",
+        "overlong-slash-2",
+        "surrogate-d800",
+        "cut-3-of-2",
+        "above-10ffff",
+        "fe",
+    ):
         FAMILY.add(
             f"bad-reason-{_name}",
             f"A close frame whose reason is not UTF-8 ({_data.hex(' ')})",
@@ -106,7 +113,7 @@ def _unruled(code: int) -> Check:
         await x.bystander()
         wire = await x.open()
         x.send(wire, CLOSE, close_body(code))
-        if not await wire.until(lambda: wire.over, ANSWER):
+        if not await wire.until(lambda: wire.over, x.patience):
             x.wrong("close", f"a close frame with the code {code} ended nothing")
         x.examined += 1
         x.may(f"the code {code}, of which the RFC says nothing: {x.ending(wire)}")
@@ -229,7 +236,7 @@ async def _tcp_ends(x: Exchange) -> None:
     loop_start = x.context.clock.monotonic()
     await x.finish(wire)
     x.figures["close_ms"] = (x.context.clock.monotonic() - loop_start) * 1e3
-    if wire.ended is None and await wire.until(lambda: wire.ended, ANSWER):
+    if wire.ended is None and await wire.until(lambda: wire.ended, x.patience):
         x.may("TCP was ended late")
 
 
@@ -250,7 +257,7 @@ def _gone(how: str) -> Check:
             wire = await x.open(f"client {number + 1}")
             if how == "close-without-waiting":
                 x.send(wire, CLOSE, close_body(1000))
-                await wire.drain(ANSWER)
+                await wire.drain(x.patience)
                 wire.hang_up()
             elif how == "fin":
                 wire.hang_up()
@@ -295,8 +302,8 @@ async def _half_close(x: Exchange) -> None:
         x.examined += 1
         x.may("not tried: TLS has no half-closed connections")
         return
-    if not await wire.until(lambda: wire.ended, ANSWER):
-        x.should(f"{ANSWER:g} s after our end of TCP (no close frame) it has not ended its own")
+    if not await wire.until(lambda: wire.ended, x.patience):
+        x.should(f"{x.patience:g} s after our end of TCP (no close frame) it has not ended its own")
     x.examined += 1
     x.saw(x.ending(wire) or "still open")
     await x.unharmed()
@@ -315,7 +322,7 @@ async def _half_close_after_close(x: Exchange) -> None:
     wire = await x.open()
     x.send(wire, CLOSE, close_body(1000))
     wire.half_close()
-    if not await wire.until(lambda: wire.over, ANSWER) or wire.reader.close is None:
+    if not await wire.until(lambda: wire.over, x.patience) or wire.reader.close is None:
         x.should(f"a close frame followed by the end of our side of TCP was not answered: {x.ending(wire)}")
     x.examined += 1
     await wire.until(lambda: wire.ended, 2 * GLANCE)

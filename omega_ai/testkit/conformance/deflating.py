@@ -100,7 +100,8 @@ def _unfit(answer: dict[str, str | None], offer: dict[str, str | None]) -> str |
     if "server_no_context_takeover" in offer and "server_no_context_takeover" not in answer:
         return "it agrees without the server_no_context_takeover that was asked for (section 7.1.1.1)"
     asked, given = offer.get("server_max_window_bits"), answer.get("server_max_window_bits")
-    if asked is not None and (given is None or int(given) > int(asked)):
+    # 15 bits are what a missing parameter means, so that then nothing can go wrong.
+    if asked is not None and int(given or 15) > int(asked):
         return f"it agrees without a server_max_window_bits of {asked} or less (section 7.1.2.1)"
     bits = answer.get("client_max_window_bits")
     if bits is not None:
@@ -159,6 +160,12 @@ def judge_answer(x: Exchange, wire: Wire, offers: Sequence[str]) -> Agreed | Non
     except WrongAnswer as error:
         x.broken("negotiation", str(error))
     x.examined += 1
+    if (
+        agreed is not None
+        and "server_max_window_bits" not in (answer or "")
+        and any("server_max_window_bits=15" in offer for offer in offers)
+    ):
+        x.should("it agrees without repeating server_max_window_bits=15 (section 7.1.2.1)")
     wire.reader.agreed = agreed
     x.saw("compression declined" if agreed is None else f"agreed: {answer}")
     return agreed

@@ -9,7 +9,7 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
 
 from omega_ai.core.websocket.close import NO_STATUS, close_name
 from omega_ai.core.websocket.handshake import accept_value
@@ -38,6 +38,9 @@ LINGER: Final = 5.0
 GLANCE: Final = 0.4
 """Seconds given to a server to fail a connection before it is asked whether it is still there."""
 
+_ACCUSING: Final = frozenset({1002, 1003, 1007, 1008, 1009, 1010, 1011})
+"""Close codes that say that something is wrong."""
+
 Check = Callable[["Exchange"], Awaitable[None]]
 
 
@@ -47,6 +50,8 @@ class _Enough(Exception):
 
 class Exchange:
     """One case at work."""
+
+    patience: ClassVar[float] = ANSWER
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -143,11 +148,13 @@ class Exchange:
         headers = self.request_headers(key)
         headers += [("Sec-WebSocket-Extensions", line) for line in extensions]
         wire.send(self.request(headers), text="the opening handshake")
-        await wire.until(lambda: wire.head is not None or wire.ended, ANSWER)
+        await wire.until(lambda: wire.head is not None or wire.ended, self.patience)
         response = wire.response
         if wire.upgraded and response is not None:
             if response.header("sec-websocket-accept") != accept_value(key):
-                self.wrong("accept", "the answer's Sec-WebSocket-Accept is not that of the key (section 4.2.2)")
+                self.wrong(
+                    "accept", "the answer's Sec-WebSocket-Accept is not that of the key (section 4.2.2)"
+                )
             if not extensions and response.header("sec-websocket-extensions") is not None:
                 self.wrong("extension", "it chose an extension that was not offered (section 4.2.2)")
         return wire
@@ -163,7 +170,11 @@ class Exchange:
         wire = await self.greet(name, extensions=extensions, address=address)
         response = wire.response
         if response is None:
-            how = f"the connection ended ({wire.ended})" if wire.ended else f"nothing within {ANSWER:g} s"
+            how = (
+                f"the connection ended ({wire.ended})"
+                if wire.ended
+                else f"nothing within {self.patience:g} s"
+            )
             raise Undecided(f"{name}: no answer to a right handshake: {how}")
         if not wire.upgraded:
             raise Undecided(f"{name}: a right handshake was answered with HTTP {response.status}")
@@ -175,13 +186,16 @@ class Exchange:
 
     # What is expected.
 
-    async def answers(self, wire: Wire, sent: Sequence[tuple[int, bytes]], within: float = ANSWER) -> None:
+    async def answers(
+        self, wire: Wire, sent: Sequence[tuple[int, bytes]], within: float | None = None
+    ) -> None:
         """Every message of ``sent`` must come back, in order, and nothing else.
 
         Raises:
             NotApplicable: the server does not take such messages (1003), or messages as long as that (1009).
         """
         speech = self.speech
+        within = self.patience if within is None else within
         place = self.examined_of(wire)
         messages = wire.reader.messages
         for number, (opcode, payload) in enumerate(sent):
@@ -209,9 +223,9 @@ class Exchange:
         close = wire.reader.close
         if close is not None and close[0] == 1003 and opcode == BINARY:
             raise NotApplicable("it refuses binary messages (1003), as it may")
-        if close is not None and close[0] == 1009:
-            self.may(f"it closes with 1009 for a message of {len(payload)} bytes, as it may (section 10.4)")
-            self.saw(f"limit met: {close[1] or 'close 1009'}")
+        if close is not None and close[0] in (1008, 1009):
+            self.may(f"a limit: it closes with {close[0]} at {len(payload)} bytes, as it may (section 10.4)")
+            self.saw(f"limit met: close {close[0]} {close[1]}".rstrip())
             self.examined += 1
             raise _Enough
         what = "text" if opcode == TEXT else "binary message"
@@ -228,8 +242,9 @@ class Exchange:
         if extra:
             self.wrong("unexpected", f"{len(extra)} messages came that nothing asked for")
 
-    async def pong(self, wire: Wire, payload: bytes, within: float = ANSWER) -> None:
+    async def pong(self, wire: Wire, payload: bytes, within: float | None = None) -> None:
         """A pong with this payload must come, after those seen so far."""
+        within = self.patience if within is None else within
         pongs = wire.reader.pongs
         if not await wire.until(lambda: payload in pongs or wire.over, within) or payload not in pongs:
             others = f"; pongs with other payloads came: {len(pongs)}" if pongs else ""
@@ -241,7 +256,7 @@ class Exchange:
         """Everything sent so far was worked off: a ping is answered, or the connection is over."""
         mark = self.rng.randbytes(6)
         self.send(wire, PING, mark)
-        await wire.until(lambda: mark in wire.reader.pongs or wire.over, ANSWER)
+        await wire.until(lambda: mark in wire.reader.pongs or wire.over, self.patience)
 
     def ending(self, wire: Wire) -> str | None:
         """How the connection ended, in words; None if it did not."""
@@ -266,13 +281,17 @@ class Exchange:
 
     async def closed_after_ours(self, wire: Wire, code: int | None) -> None:
         """After our close frame: the server's, with the same code, and the end of TCP."""
-        if not await wire.until(lambda: wire.over, ANSWER):
-            self.broken("close", f"our close frame was not answered within {ANSWER:g} s (section 5.5.1)")
+        if not await wire.until(lambda: wire.over, self.patience):
+            self.broken(
+                "close", f"our close frame was not answered within {self.patience:g} s (section 5.5.1)"
+            )
         close = wire.reader.close
         if close is None:
             self.broken("close", f"our close frame was not answered, {self.ending(wire)} (section 5.5.1)")
         self.examined += 1
-        if code is not None and close[0] not in (code, NO_STATUS, 1000):
+        if close[0] in _ACCUSING and close[0] != code:
+            self.wrong("close code", f"a right close was answered with {close[0]}, as if it were wrong")
+        elif code is not None and close[0] not in (code, NO_STATUS, 1000):
             self.should(f"our close {code} was answered with {close[0]}; an answer repeats the code")
         elif code is None and close[0] not in (NO_STATUS, 1000):
             self.should(f"our close without a code was answered with {close[0]}")
@@ -305,11 +324,11 @@ class Exchange:
         ``before``: messages sent before the breach, which should have come back. ``whole``: the breach ended
         with a whole frame, so that a ping may follow.
         """
-        over = await wire.until(lambda: wire.over, GLANCE if whole else ANSWER)
+        over = await wire.until(lambda: wire.over, GLANCE if whole else self.patience)
         if not over and whole:
             mark = b"still there?"
             self.send(wire, PING, mark)
-            await wire.until(lambda: wire.over or mark in wire.reader.pongs, ANSWER)
+            await wire.until(lambda: wire.over or mark in wire.reader.pongs, self.patience)
             if not wire.over and mark in wire.reader.pongs:
                 if not await wire.until(lambda: wire.over, 2 * GLANCE):
                     if lenient:
@@ -324,7 +343,7 @@ class Exchange:
         if wire.over:
             self._judge_failure(wire, codes, what)
         elif not self.findings:
-            self.wrong("accepted", f"it did not fail the connection within {ANSWER:g} s of {what}")
+            self.wrong("accepted", f"it did not fail the connection within {self.patience:g} s of {what}")
         self.examined += 1
         self._judge_messages(wire, before, what)
         if wire.reader.close is not None:
@@ -372,7 +391,7 @@ class Exchange:
             return
         mark = b"and you?"
         self.send(wire, PING, mark)
-        served = await wire.until(lambda: mark in wire.reader.pongs or wire.over, ANSWER)
+        served = await wire.until(lambda: mark in wire.reader.pongs or wire.over, self.patience)
         if not served or mark not in wire.reader.pongs:
             self.wrong(
                 "harmed", f"another connection was harmed: {self.ending(wire) or 'its ping is not answered'}"

@@ -198,8 +198,9 @@ class FrameReader:
             try:
                 self.close = parse_close_payload(one.payload)
             except ProtocolError as error:
-                self._breach(error.reason)
                 code = int.from_bytes(one.payload[:2], "big") if len(one.payload) > 1 else NO_STATUS
+                if code < 5000 or not is_utf8(one.payload[2:]):  # of 5000 and above, the RFC says nothing
+                    self._breach(f"a {error.reason}")
                 self.close = (code, one.payload[2:].decode("utf-8", "backslashreplace"))
 
     def _data(self, one: Frame) -> None:

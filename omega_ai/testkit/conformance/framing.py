@@ -142,7 +142,9 @@ async def _huge(x: Exchange) -> None:
         if close is not None and close[0] not in (1009, 1002, 1008, 1011):
             x.wrong("close code", f"it closed with {close[0]} where 1009 is right (section 7.4.1)")
     else:
-        x.should("it waits for a message of 2^63-1 bytes; with a limit it would close with 1009 (section 10.4)")
+        x.should(
+            "it waits for a message of 2^63-1 bytes; with a limit it would close with 1009 (section 10.4)"
+        )
     x.examined += 1
     await x.unharmed()
 
@@ -189,7 +191,7 @@ async def _unmasked_close(x: Exchange) -> None:
     await x.bystander()
     wire = await x.open()
     wire.send_frame(frame(8, b"\x03\xe8", mask=None))
-    await wire.until(lambda: wire.over, 10.0)
+    await wire.until(lambda: wire.over, x.patience)
     if not wire.over:
         x.wrong("accepted", "an unmasked close frame ended nothing")
     elif wire.reader.close is not None and wire.reader.close[0] == 1000:

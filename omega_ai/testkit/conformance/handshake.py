@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from omega_ai.core.websocket.handshake import accept_value
-from omega_ai.testkit.conformance.exchange import ANSWER, Check, Exchange, pause
+from omega_ai.testkit.conformance.exchange import Check, Exchange, pause
 from omega_ai.testkit.conformance.family import Family
 from omega_ai.testkit.conformance.frames import PING, TEXT, frame
 from omega_ai.testkit.conformance.wire import Wire
@@ -57,7 +57,7 @@ async def _ask(x: Exchange, data: bytes, *, by: int = 0) -> Wire:
         wire.send(data[start : start + (by or len(data))], text="the request")
         if by:
             await pause(0)
-    await wire.until(lambda: wire.head is not None or wire.ended, ANSWER)
+    await wire.until(lambda: wire.head is not None or wire.ended, x.patience)
     x.examined += 1
     return wire
 
@@ -66,7 +66,10 @@ async def _right(x: Exchange, wire: Wire, key: str, *, chosen: str | None = None
     """The answer must be a right 101, and frames must go through."""
     response = wire.response
     if response is None:
-        x.broken("refused", f"a right handshake was not answered: {x.ending(wire) or f'nothing in {ANSWER:g} s'}")
+        x.broken(
+            "refused",
+            f"a right handshake was not answered: {x.ending(wire) or f'nothing in {x.patience:g} s'}",
+        )
     if response.status != 101:
         x.broken("refused", f"a right handshake was answered with HTTP {response.status}")
     head = (wire.head or b"").split(b"\r\n")[0]
@@ -95,8 +98,10 @@ def _accepts(*changes: Change, line: str | None = None, by: int = 0, first: byte
         headers = x.request_headers(key)
         for change in changes:
             headers = change(headers)
-        where = None if line is None else line.replace("TARGET", x.address.target).replace(
-            "HOST", x.address.host_header
+        where = (
+            None
+            if line is None
+            else line.replace("TARGET", x.address.target).replace("HOST", x.address.host_header)
         )
         wire = await _ask(x, first + x.request(headers, line=where), by=by)
         await _right(x, wire, key)
@@ -120,7 +125,9 @@ GOOD: Final[tuple[tuple[str, str, Check], ...]] = (
     ("connection-lines", "Connection in two lines",
      _accepts(put("Connection", "keep-alive"), add("Connection", "Upgrade"))),
     ("value-spaced", "Blanks around the values",
-     _accepts(lambda headers: [(n, f"  {v}\t") for n, v in headers])),
+     _accepts(lambda headers: [(n, f"  {v}  ") for n, v in headers])),
+    ("value-tabbed", "Tabs around the values",
+     _accepts(lambda headers: [(n, f"\t{v}\t") for n, v in headers])),
     ("value-unspaced", "No blank after the colon",
      lambda x: _unspaced(x)),
     ("unknown-headers", "Headers that nobody knows", _accepts(add("X-Unknown", "a"), add("X-Empty", ""))),
@@ -168,26 +175,29 @@ def _refuses(
 
 
 async def _refused(x: Exchange, wire: Wire, *, version: bool = False, optional: bool = False) -> None:
-    response = wire.response
-    if response is None:
+    status = wire.status
+    if status is None:
         if wire.ended is not None:
             x.should("the connection was cut without an HTTP answer (section 4.2.1 asks for one)")
             x.saw("no answer, the connection was ended")
         elif wire.head is not None or wire.heard:
             x.wrong("answer", "the answer is not HTTP")
         else:
-            x.wrong("answer", f"neither an answer nor an end within {ANSWER:g} s")
+            x.wrong("answer", f"neither an answer nor an end within {x.patience:g} s")
         await x.unharmed()
         return
-    x.saw(f"HTTP {response.status}")
-    if response.status == 101:
+    x.saw(f"HTTP {status}")
+    response = wire.response
+    if status == 101:
         if optional:
             x.should("it was upgraded all the same")
         else:
-            x.wrong("upgraded", "it was upgraded (101), though this is no WebSocket handshake (section 4.2.1)")
-    elif response.status >= 500:
-        x.should(f"HTTP {response.status} blames the server for a fault of the client (section 4.2.1)")
-    elif version and "13" not in (response.header("sec-websocket-version") or ""):
+            x.wrong(
+                "upgraded", "it was upgraded (101), though this is no WebSocket handshake (section 4.2.1)"
+            )
+    elif status >= 500 and status not in (501, 505):  # these two say what is wrong with the request
+        x.should(f"HTTP {status} blames the server for a fault of the client (section 4.2.1)")
+    elif version and (response is None or "13" not in (response.header("sec-websocket-version") or "")):
         x.should("the answer does not say which version it speaks (Sec-WebSocket-Version, section 4.4)")
     await x.unharmed()
 
@@ -341,7 +351,9 @@ async def _unoffered(x: Exchange) -> None:
     wire = await _ask(x, x.request([*headers, ("Sec-WebSocket-Protocol", "x-nobody, x-has-this")]))
     response = wire.response
     if response is None:
-        x.broken("refused", f"no answer to an offer of unknown subprotocols: {x.ending(wire) or 'nothing came'}")
+        x.broken(
+            "refused", f"no answer to an offer of unknown subprotocols: {x.ending(wire) or 'nothing came'}"
+        )
     chosen = response.header("sec-websocket-protocol")
     if response.status == 101 and chosen not in (None, "x-nobody", "x-has-this"):
         x.wrong("subprotocol", f"it chose the subprotocol {chosen!r}, which was not offered (section 4.2.2)")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from omega_ai.testkit.case import Need
-from omega_ai.testkit.conformance.exchange import ANSWER, Check, Exchange
+from omega_ai.testkit.conformance.exchange import Check, Exchange
 from omega_ai.testkit.conformance.family import Family
 from omega_ai.testkit.conformance.frames import BINARY, CONTINUATION, TEXT, frame
 
 FAMILY: Final = Family("limit", "large messages and many", "RFC 6455 section 10.4")
 
-PATIENCE: Final = 4 * ANSWER
+PATIENCE: Final = 40.0
 """Seconds for the largest of messages."""
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -47,7 +47,9 @@ def _fragmented(opcode: int, size: int, piece: int) -> Check:
         # Some frames a write: one by one, the cost of writing would be measured.
         step = max(1, 65_536 // piece)
         for start in range(0, len(frames), step):
-            wire.send(b"".join(frames[start : start + step]), text=f"{len(frames[start : start + step])} fragments")
+            wire.send(
+                b"".join(frames[start : start + step]), text=f"{len(frames[start : start + step])} fragments"
+            )
             if wire.over or not await wire.drain(PATIENCE):
                 break
         await x.answers(wire, [(opcode, payload)], PATIENCE)
@@ -153,7 +155,7 @@ async def _endless(x: Exchange) -> None:
     x.send(wire, BINARY, b"*", fin=False)
     for _ in range(64 * MIB // 65_536):
         wire.send(part, text="64 KiB more")
-        if wire.over or not await wire.drain(ANSWER):
+        if wire.over or not await wire.drain(x.patience):
             break
     await x.settled(wire)
     x.examined += 1

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from omega_ai.testkit.case import Suite
-from omega_ai.testkit.conformance import closing, compression, control, fragmentation, framing, handshake, limits, utf8
+from omega_ai.testkit.conformance import (
+    closing,
+    compression,
+    control,
+    fragmentation,
+    framing,
+    handshake,
+    limits,
+    utf8,
+)
 from omega_ai.testkit.conformance.family import NAME, Family
 
 FAMILIES: Final[tuple[Family, ...]] = (

@@ -38,7 +38,10 @@ VALID: Final[tuple[tuple[str, str], ...]] = (
     ("emoji-joined", "👩‍💻🏳️‍🌈"),
     ("combining", "e\u0301\u0327"),
     ("right-to-left", "\u202eשלום"),
-    *((f"plane-{plane}-end", chr((plane << 16) + 0xFFFE) + chr((plane << 16) + 0xFFFF)) for plane in range(1, 17)),
+    *(
+        (f"plane-{plane}-end", chr((plane << 16) + 0xFFFE) + chr((plane << 16) + 0xFFFF))
+        for plane in range(1, 17)
+    ),
 )
 
 INVALID: Final[tuple[tuple[str, bytes], ...]] = (
@@ -121,7 +124,7 @@ def _valid(text: str) -> Check:
 for _name, _text in VALID:
     FAMILY.add(
         f"valid-{_name}",
-        f"Valid text {ascii(_text)}, whole and cut at every place",
+        f"Valid text {_text!a}, whole and cut at every place",
         _valid(_text),
         expectation="It comes back every time, wherever fragments and segments end.",
         needs=[Need.ECHO],
@@ -182,7 +185,7 @@ def _early(text: bytes, place: int, *, in_frame: bool) -> Check:
             await x.pong(wire, b"valid so far")
             x.send(wire, CONTINUATION, text[place : place + 1], fin=False)
             x.send(wire, PING, b"wrong now")
-            await wire.until(lambda: wire.over or b"wrong now" in wire.reader.pongs, 10.0)
+            await wire.until(lambda: wire.over or b"wrong now" in wire.reader.pongs, x.patience)
             if b"wrong now" in wire.reader.pongs:
                 await wire.until(lambda: wire.over, GLANCE)
             if not wire.over:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -136,8 +139,23 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
+        if exc is not None and not self._mine:
+            self._salvage()
         self._end("ours" if self._mine else "reset" if exc is not None else "clean")
+        self._transport = None
         self._writable.set()
+
+    def _salvage(self) -> None:
+        """Read what had arrived when a write failed: a transport throws that away, a close frame with it."""
+        transport = self._transport
+        if transport is None or transport.get_extra_info("ssl_object") is not None:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            number = os.dup(transport.get_extra_info("socket").fileno())
+            with socket.socket(fileno=number) as twin:
+                twin.setblocking(False)
+                while data := twin.recv(65_536):
+                    self.data_received(data)
 
     def pause_writing(self) -> None:
         """See ``asyncio.Protocol``."""
@@ -192,6 +210,12 @@ class Wire(asyncio.Protocol):
             return parse_response(self.head)
         except HandshakeError:
             return None
+
+    @property
+    def status(self) -> int | None:
+        """The status of the answer, be its first line right or not; None if there is none."""
+        words = (self.head or b"").split(b"\r\n")[0].split()
+        return int(words[1]) if len(words) > 1 and len(words[1]) == 3 and words[1].isdigit() else None
 
     @property
     def heard(self) -> bytes:
