@@ -21,6 +21,7 @@ CATCH_UP_SECONDS = 5.0
 """How long an answer waits until this process has reached what the broker has."""
 
 CATCH_UP_STEP = 0.005
+RETRY_SECONDS = 0.25
 ANSWERING_SECONDS = 0.005
 """After so long a time of answers the rest wait for the next turn of the loop: live messages go between."""
 
@@ -40,7 +41,7 @@ class HistoryReader:
     client that comes from another server; an answer waits until that is made up for.
     """
 
-    def __init__(self, broker: Broker, *, timeout: float = 10.0) -> None:
+    def __init__(self, broker: Broker, *, timeout: float = 8.0) -> None:
         self._broker = broker
         self.reached: Callable[[str], Position] | None = None
         self._timeout = timeout
@@ -119,15 +120,22 @@ class HistoryReader:
                     began = loop.time()
 
     async def _read(self, channel: str, since: Position | None, limit: int | None) -> History | None:
-        self.reads += 1
-        try:
-            async with asyncio.timeout(self._timeout):
-                history = await self._broker.history(channel, since, limit)
-            await self._catch_up(channel, history.position)
-            return history
-        except (BrokerError, TimeoutError) as error:
-            _log.warning("history_unavailable", channel=channel, error=str(error) or "timed out")
-            return None
+        """Ask again while the broker is away: a resuming client is better served late than not at all."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        while True:
+            self.reads += 1
+            try:
+                async with asyncio.timeout_at(deadline):
+                    history = await self._broker.history(channel, since, limit)
+                break
+            except (BrokerError, TimeoutError) as error:
+                if loop.time() + RETRY_SECONDS >= deadline:
+                    _log.warning("history_unavailable", channel=channel, error=str(error) or "timed out")
+                    return None
+            await asyncio.sleep(RETRY_SECONDS)
+        await self._catch_up(channel, history.position)
+        return history
 
     async def _catch_up(self, channel: str, position: Position) -> None:
         reached = self.reached

@@ -29,7 +29,7 @@ VIOLATIONS = 20
 VIOLATION_WINDOW = 10.0
 """This many errors of the client's own making within this many seconds close the connection (1008)."""
 
-MAX_LOOKBACKS = 4
+MAX_LOOKBACKS = len(wire.PUBLISHED_CHANNELS) + 2
 """Reads of the broker's history under way at once for one client."""
 
 INTERVALS_MS = (0, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000)
@@ -202,8 +202,15 @@ class Session:
             self._leave(subscription.channel)  # it may have subscribed anew meanwhile
             channels = self._context.channels
             position = channels.position(subscription.channel)
+            if history is None or not _has_reached(position, history.position):
+                # Nothing is known about the past, so nothing is said about it: whoever comes again may yet be
+                # served whole.
+                text = f"what was missed of '{subscription.channel}' cannot be read now: subscribe again"
+                self._refuse(MessageError(ErrorCode.INTERNAL, text), request_id)
+                self.flush()
+                return
             frames: list[bytes] | None = None
-            if history is not None and history.whole:
+            if history.whole:
                 read = [p for p in history.publications if p.seq <= position.seq]
                 reached = Position(since.epoch, read[-1].seq if read else since.seq)
                 rest = channels.missed(subscription.channel, reached)
@@ -418,6 +425,10 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     wire.PublishPrice: Session._publish_price,
     wire.PublishBroadcast: Session._publish_broadcast,
 }
+
+
+def _has_reached(position: Position, top: Position) -> bool:
+    return position.epoch == top.epoch and position.seq >= top.seq
 
 
 def _interval_class(interval_ms: int) -> int:

@@ -124,7 +124,7 @@ class Client:
         """A message."""
         found = _HEAD.match(data)
         if found is None:
-            self.witness._truth.found("unexplained", 1, f"no message of ours: {data[:200]!r}")
+            self.witness.complain(data[:300])
             return
         kind, epoch, seq = found.groups()
         if epoch is not None and kind in CHANNELS:
@@ -133,8 +133,10 @@ class Client:
             said = json.loads(data)
             top = Place(said["epoch"].encode(), said["seq"])
             self.witness.subscribed(said["channel"].encode(), said.get("id"), top, said["recovered"])
-        elif kind == b"error" and b'"temporary":true' not in data and b'"internal"' not in data:
-            self.witness._truth.found("unexplained", 1, f"{self.witness.name}: {data[:300]!r}")
+        elif kind == b"error":
+            if b'"temporary":true' not in data:
+                self.witness.complain(data[:300])
+            self.cut()  # what was asked for is not given now: come again
 
     def lost(self, connection: _Connection) -> None:
         """The connection is over, or never was."""

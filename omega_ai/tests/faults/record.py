@@ -161,6 +161,10 @@ class Witness:
         channel.snapshot = None
         self._number(name, channel, message)
 
+    def complain(self, text: bytes) -> None:
+        """Something came that should not."""
+        self._truth.found("unexplained", 1, f"{self.name}: {text!r}")
+
     def behind(self, tops: dict[bytes, Place], last_number: int) -> list[str]:
         """What has not come yet."""
         late = [

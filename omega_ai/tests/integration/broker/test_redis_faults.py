@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from omega_ai.data_feed.broker.base import BrokerClosed, Position, Publication, PublishBufferFull
+from omega_ai.data_feed.broker.base import BrokerClosed, BrokerError, Position, Publication, PublishBufferFull
 from omega_ai.tests.integration.broker.support import (
     assert_unbroken,
     body,
@@ -523,3 +523,34 @@ async def test_publishers_that_come_and_go_leave_no_trace(valkey: ValkeyProcess)
         broker.publish("btc_price", body(9))
         await broker.flush()
         assert b"p:dead0\r" not in valkey.command("HKEYS", "omega:{btc_price}:meta")
+
+
+async def test_a_redis_that_sleeps_delays_and_loses_nothing() -> None:
+    """DEBUG SLEEP, as a slow command or a fork does it: longer than the time limit as well."""
+    with ValkeyProcess(persistent=True, options={"enable-debug-command": "local"}) as valkey:
+        seen: list[Publication] = []
+        async with redis_broker(valkey.url, timeout=0.6) as broker:
+            await broker.subscribe(["btc_price"], seen.append)
+            for seconds in ("0.2", "1.5"):
+                sleeping = asyncio.create_task(asyncio.to_thread(valkey.command, "DEBUG", "SLEEP", seconds))
+                first = len(seen) + 1
+                for number in range(first, first + 100):
+                    broker.publish("btc_price", body(number))
+                    await asyncio.sleep(0.002)
+                await sleeping
+                await until(lambda first=first: len(seen) >= first + 99)  # type: ignore[misc]  # a bound lambda
+            assert numbers(seen) == list(range(1, 201))
+            assert_unbroken(seen)
+
+
+async def test_a_primary_that_is_made_a_replica_elsewhere_is_told_in_words(valkey: ValkeyProcess) -> None:
+    """Readers and joiners get the sentence that names the remedy, not a broken answer."""
+    async with redis_broker(valkey.url) as broker:
+        broker.publish("btc_price", body(1))
+        await broker.flush()
+        valkey.command("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(BrokerError, match="read-only replica"):
+            await broker.history("other")
+        assert "read-only replica" in broker.status().detail
+        valkey.command("REPLICAOF", "NO", "ONE")
+        await until(lambda: broker.status().connected)

@@ -255,8 +255,8 @@ class TestResume:
         assert answer["recovered"] is False
         assert (state["epoch"], state["seq"]) == ("epoch1", 3)
 
-    def test_a_broker_that_is_away_gives_recovered_false(self) -> None:
-        """Never half a replay."""
+    def test_a_broker_that_is_away_asks_to_come_again(self) -> None:
+        """Nothing is said about a past that cannot be looked at: neither half a replay, nor a loss."""
         world = World(tail=2)
         for number in range(1, 10):
             world.price(number)
@@ -264,8 +264,37 @@ class TestResume:
         client = world.client(channels=())
         resume(client, 1)
         world.answer_look_backs()
-        answer, state = client.seen()
-        assert (answer["recovered"], state["seq"]) == (False, 9)
+        (error,) = client.seen()
+        assert (error["code"], error["temporary"]) == ("internal", True)
+
+    def test_a_client_that_is_ahead_of_this_server_is_not_told_a_loss(self) -> None:
+        """It comes from a server that was quicker: the broker knows its position, and this one catches up."""
+        world = World()
+        for number in range(1, 4):
+            world.price(number)
+        client = world.client(channels=())
+        resume(client, 5)
+        ((_, since, _, done),) = world.look_backs
+        assert since == Position("epoch1", 5)
+        for number in range(4, 7):
+            world.price(number)
+        done(History(Position("epoch1", 5), [], whole=True))
+        answer, message = client.seen()
+        assert (answer["recovered"], message["seq"]) == (True, 6)
+
+    def test_a_server_that_does_not_catch_up_asks_to_come_again(self) -> None:
+        """It knows that there is more than it has got: neither a loss nor a gap is told."""
+        world = World()
+        for number in range(1, 4):
+            world.price(number)
+        client = world.client(channels=())
+        resume(client, 5)
+        ((_, _, _, done),) = world.look_backs
+        done(History(Position("epoch1", 5), [], whole=True))
+        (error,) = client.seen()
+        assert (error["code"], error["temporary"]) == ("internal", True)
+        world.price(4)
+        assert client.seen() == []
 
     def test_a_client_that_leaves_meanwhile_gets_nothing(self) -> None:
         """The answer to a dead connection is dropped."""
