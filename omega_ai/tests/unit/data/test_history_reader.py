@@ -129,7 +129,7 @@ async def test_the_newest_n(broker: SlowBroker) -> None:
 async def test_a_broker_that_fails_is_answered_with_none(broker: SlowBroker) -> None:
     """And asked again by the next request."""
     broker.broken = True
-    answers = Answers(reader_of(broker))
+    answers = Answers(reader_of(broker, timeout=0.1))
     failed = [answers.ask(50), answers.ask(60), answers.ask(None, 5)]
     await answers.all()
     assert [answers.got[number] for number in failed] == [None, None, None]
@@ -137,6 +137,31 @@ async def test_a_broker_that_fails_is_answered_with_none(broker: SlowBroker) -> 
     number = answers.ask(99)
     await answers.all()
     assert answers.seqs(number) == [100]
+
+
+async def test_a_broker_that_is_back_in_time_is_asked_again(broker: SlowBroker) -> None:
+    """Whoever resumes while it is away waits a little."""
+    broker.broken = True
+    answers = Answers(reader_of(broker, timeout=5.0))
+    number = answers.ask(50)
+    await asyncio.sleep(0.05)
+    broker.broken = False
+    await answers.all()
+    assert len(answers.seqs(number)) == 50
+
+
+async def test_an_answer_waits_until_this_process_has_got_as_far(broker: SlowBroker) -> None:
+    """The broker is ahead of what has been delivered here: replay and live could not meet yet."""
+    at = Position("e", 90)
+    reader = reader_of(broker)
+    reader.reached = lambda _: at
+    answers = Answers(reader)
+    number = answers.ask(50)
+    await asyncio.sleep(0.05)
+    assert number not in answers.got
+    at = Position("e", 100)
+    await answers.all()
+    assert len(answers.seqs(number)) == 50
 
 
 async def test_a_broker_that_does_not_answer_is_given_up(broker: SlowBroker) -> None:
