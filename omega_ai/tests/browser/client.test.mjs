@@ -72,7 +72,7 @@ test("takes nothing by default, then subscribes to what is wanted and to the hea
   assert.equal(sockets[0].protocol, "omega.v2");
   open();
   assert.deepEqual(sockets[0].sent, [
-    { type: "subscribe", channels: ["btc_price"], mode: "all", interval_ms: 0, since: {} },
+    { type: "subscribe", id: "subscribe", channels: ["btc_price"], mode: "all", interval_ms: 0, since: {} },
     { type: "subscribe", channels: ["heartbeat"] },
   ]);
 });
@@ -130,10 +130,25 @@ test("a jump in seq is told, and mended by resuming from before it", () => {
   assert.deepEqual(seen("btc_price"), [1, 2, 3, 4]);
 });
 
+test("a subscription that cannot be served now is tried again from where it was", () => {
+  const { sockets, timers, open, seen } = make();
+  open();
+  sockets[0].say(subscribed(0, false), price(1));
+  sockets[0].end(1006);
+  timers.advance(60_000);
+  open();
+  const away = { type: "error", id: "subscribe", code: "internal", message: "cannot be read now", temporary: true };
+  sockets[1].say(away);
+  timers.advance(60_000);
+  open();
+  assert.deepEqual(sockets[2].sent[0].since, { btc_price: { epoch: "e1", seq: 1 } });
+  assert.deepEqual(seen("reset"), []);
+});
+
 test("in mode latest jumps are legal", () => {
   const { sockets, open, seen } = make({ mode: "latest", intervalMs: 100 });
   open();
-  assert.deepEqual(sockets[0].sent[0], { type: "subscribe", channels: ["btc_price"], mode: "latest", interval_ms: 100, since: {} });
+  assert.deepEqual(sockets[0].sent[0], { type: "subscribe", id: "subscribe", channels: ["btc_price"], mode: "latest", interval_ms: 100, since: {} });
   sockets[0].say(subscribed(3, false), price(3), price(9), price(20), heartbeat(30), heartbeat(40), heartbeat(50));
   assert.deepEqual(seen("btc_price"), [3, 9, 20]);
   assert.deepEqual(seen("gap"), []);

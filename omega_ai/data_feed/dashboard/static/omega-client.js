@@ -22,6 +22,8 @@ const SYSTEM_TIMERS = {
 
 // What the client itself calls a cut, for connections that the server did not end.
 const CUT_SILENT = 4000;
+/** The `id` of our own subscriptions: what refuses one is told from what refuses a request of the user. */
+const SUBSCRIBE_ID = "subscribe";
 
 /** Whether a client that was closed with `code` should come back. The ranges are part of the contract. */
 export function mayReconnect(code) {
@@ -217,7 +219,7 @@ export class OmegaClient {
       if (last) group.since[channel] = { epoch: last.epoch, seq: last.seq };
     }
     for (const { way, channels: names, since } of groups.values()) {
-      this.send({ type: "subscribe", channels: names, ...way, since });
+      this.send({ type: "subscribe", id: SUBSCRIBE_ID, channels: names, ...way, since });
     }
   }
 
@@ -269,8 +271,11 @@ export class OmegaClient {
     else if (this.#requests.has(message.id)) this.#answered(message);
     else if (message.type === "subscribed") this.#subscribed(message);
     else if (message.type === "heartbeat") this.#heartbeat(message);
-    else if (message.type === "error") this.#emit("error", new OmegaError(message));
-    else this.#emit(message.type, message);
+    else if (message.type === "error") {
+      this.#emit("error", new OmegaError(message));
+      // What was missed cannot be read at this moment: nothing is lost, if it is asked for again.
+      if (message.id === SUBSCRIBE_ID && message.temporary) this.#cut(`not subscribed: ${message.message}`);
+    } else this.#emit(message.type, message);
   }
 
   #answered(message) {
