@@ -83,6 +83,8 @@ class Context:
         self.products = Products()
         self.cleanup: list[Callable[[], Any]] = []
         """Called, and awaited, in reverse order at the end: to stop what the case started."""
+        self.held_up: Callable[[], float] = lambda: 0.0
+        """How long, in seconds, our own event loop was held up since the case began."""
         self._progress = progress
         self._connections: list[Connection] = []
         self._options: Options | None = None
@@ -302,7 +304,9 @@ class Context:
 
     def reading(self, grace_s: float = 1.0) -> Reading:
         """All that was seen so far, understood by the profile: what checkers and assertions look at."""
-        return read(self.history, self.profile, end_ns=self.now_ns(), grace_s=grace_s)
+        reading = read(self.history, self.profile, end_ns=self.now_ns(), grace_s=grace_s)
+        reading.held_up_s = self.held_up()
+        return reading
 
     async def settle(self, quiet_s: float = 0.25, limit_s: float = 5.0) -> None:
         """Wait until nothing has arrived for ``quiet_s`` seconds, at most ``limit_s``."""

@@ -135,7 +135,7 @@ class Tester:
         return [self.connect(f"listener {number + 1}", listen=True) for number in range(count)]
 
     def settle(self, quiet_s: float = 1.0, limit_s: float = 30.0) -> None:
-        """Wait until nothing has come for ``quiet_s`` seconds: longer than the grace of ``assert_no_loss``."""
+        """Wait until nothing has come for ``quiet_s`` seconds: as long as ``assert_no_loss`` has grace."""
         self.portal.call(self.context.settle(quiet_s + 0.1, limit_s))
 
     def reading(self, grace_s: float = 1.0) -> Reading:

@@ -111,6 +111,8 @@ class Reading:
     """Positions that are missing were lost; else (conflated) jumps are legal."""
     grace_s: float = 1.0
     """How long before an end a message may have been sent and still be on its way."""
+    held_up_s: float = 0.0
+    """How long we ourselves were held up: what is late by no more than that is not proved late."""
 
     @property
     def examined(self) -> int:

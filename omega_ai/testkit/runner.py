@@ -6,6 +6,7 @@ import asyncio
 import platform
 import traceback
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from omega_ai import __version__
@@ -14,7 +15,8 @@ from omega_ai.core.timestamps import format_utc
 from omega_ai.testkit.case import Case, CaseEnded, NotApplicable, Outcome, Suite, failed, unknown
 from omega_ai.testkit.context import Context, Products
 from omega_ai.testkit.history import Happening, History
-from omega_ai.testkit.result import CaseResult, RunResult, SuiteResult, TargetFacts, WireLine
+from omega_ai.testkit.lag import LagWatch
+from omega_ai.testkit.result import CaseResult, RunResult, Severity, SuiteResult, TargetFacts, WireLine
 from omega_ai.testkit.target import Target
 from omega_ai.testkit.verdict import Verdict
 
@@ -22,6 +24,10 @@ AT_ONCE = 8
 """Cases that run at the same time, of those that may."""
 CLEANUP_TIMEOUT = 15.0
 """Seconds in which a case's connections and processes must have ended."""
+
+
+LAG_LIMIT_S = 2.0
+"""Held up for longer, we cannot say that an answer did not come in the usual 5 seconds."""
 
 
 class Observer(Protocol):
@@ -71,6 +77,7 @@ class Runner:
         self._reproduce = reproduce
         self._only = frozenset(only)
         self._start = self.clock.monotonic()
+        self._lag: LagWatch | None = None
 
     async def run(self, suites: Sequence[Suite], *, command: str = "") -> RunResult:
         """Run the suites in order, and give the whole result."""
@@ -107,6 +114,19 @@ class Runner:
         """Run one suite: first, at once, the cases that may run beside others, then the rest one by one."""
         begin = self.clock.monotonic()
         cases = [case for case in suite if not self._only or case.id in self._only]
+        async with LagWatch(self.clock) as self._lag:
+            try:
+                results = await self._run_cases(suite, cases)
+            finally:
+                self._lag = None
+        return SuiteResult(
+            name=suite.name,
+            title=suite.title,
+            cases=tuple(results[case.id] for case in cases),
+            duration_s=self.clock.monotonic() - begin,
+        )
+
+    async def _run_cases(self, suite: Suite, cases: Sequence[Case]) -> dict[str, CaseResult]:
         self._observer.suite_started(suite.name, len(cases))
         slots = asyncio.Semaphore(AT_ONCE)
         results: dict[str, CaseResult] = {}
@@ -119,15 +139,19 @@ class Runner:
         for case in cases:
             if case.alone:
                 await one(case)
-        return SuiteResult(
-            name=suite.name,
-            title=suite.title,
-            cases=tuple(results[case.id] for case in cases),
-            duration_s=self.clock.monotonic() - begin,
-        )
+        return results
 
     async def run_case(self, case: Case) -> CaseResult:
         """Put one case to the target. Whatever goes wrong in the case itself is no verdict on the target."""
+        if self._lag is None:
+            async with LagWatch(self.clock) as self._lag:
+                try:
+                    return await self._run_case(case, self._lag)
+                finally:
+                    self._lag = None
+        return await self._run_case(case, self._lag)
+
+    async def _run_case(self, case: Case, lag: LagWatch) -> CaseResult:
         begin = self.clock.monotonic()
         skipped = self._unfit(case)
         outcome = unknown("")
@@ -141,9 +165,10 @@ class Runner:
                 start_ns=round(self._start * 1e9),
                 progress=lambda text, share: self._observer.case_progressed(case, text, share),
             )
+            context.held_up = lambda: lag.worst(begin)
             history = context.history
             try:
-                outcome = await self._outcome(case, context)
+                outcome = excuse(await self._outcome(case, context), lag.worst(begin))
             except NotApplicable as reason:
                 skipped = str(reason)
             self.products.add(context.products)
@@ -193,6 +218,18 @@ class Runner:
         except Exception as error:
             return _defect(case, error)
         return _distrust(outcome, context.history)
+
+
+def excuse(outcome: Outcome, lag_s: float) -> Outcome:
+    """Turn a failure into unknown if it is that something did not come, and we were held up for long meanwhile.
+
+    What has findings was judged with that in mind already.
+    """
+    proved = any(finding.severity is Severity.FAILURE for finding in outcome.findings)
+    if outcome.verdict is not Verdict.FAIL or proved or lag_s < LAG_LIMIT_S:
+        return outcome
+    text = f"this machine held us up for {lag_s:.1f} s, so it cannot be said: {outcome.finding}"
+    return replace(outcome, verdict=Verdict.UNKNOWN, finding=text)
 
 
 def _defect(case: Case, error: Exception) -> Outcome:

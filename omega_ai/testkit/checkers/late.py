@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from omega_ai.testkit.checkers.model import Anomaly, Check, findings
+from omega_ai.testkit.checkers.model import HELD_UP, Anomaly, Check, findings
 from omega_ai.testkit.reading import Reading
-from omega_ai.testkit.result import Distribution
+from omega_ai.testkit.result import Distribution, Severity
 
 
 def check(reading: Reading, *, max_latency_s: float | None = None) -> Check:
@@ -12,6 +12,7 @@ def check(reading: Reading, *, max_latency_s: float | None = None) -> Check:
     limit = reading.profile.limits.max_latency_s if max_latency_s is None else max_latency_s
     own = {post.stamp for post in reading.posts}
     anomalies: list[Anomaly] = []
+    doubtful: list[Anomaly] = []
     latencies: list[int] = []
     for client, seen in reading.seen.items():
         known: set[object] = set()
@@ -24,7 +25,11 @@ def check(reading: Reading, *, max_latency_s: float | None = None) -> Check:
             if latency > limit * 1e9:
                 seconds = latency / 1e9
                 text = f"{seconds:.3f} s to {client}, {limit:g} s are allowed"
-                anomalies.append(Anomaly(client, item.at_ns, seconds, (reading.line(item),), text))
+                proved = seconds > limit + reading.held_up_s
+                (anomalies if proved else doubtful).append(
+                    Anomaly(client, item.at_ns, seconds, (reading.line(item),), text)
+                )
     distribution = Distribution.of(latencies) if latencies else None
     found = findings(reading, "late", "message late", anomalies)
+    found += findings(reading, "late", f"message {HELD_UP}", doubtful, Severity.UNKNOWN)
     return Check("late", len(latencies), tuple(found), distribution)

@@ -13,6 +13,7 @@ from omega_ai.testkit.verdict import Verdict
 
 WORST: Final = 5
 """Offenders whose frames a finding shows."""
+HELD_UP: Final = "late, but this machine held us up, so whose fault it is cannot be said"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from omega_ai.testkit.checkers.model import Anomaly, Check, findings, first_of
+from omega_ai.testkit.checkers.model import HELD_UP, Anomaly, Check, findings, first_of
 from omega_ai.testkit.reading import Reading, Seen
-from omega_ai.testkit.result import Distribution
+from omega_ai.testkit.result import Distribution, Severity
 
 SLOW_FACTOR = 10
 """A client whose median is so many times that of all is slower than chance explains ..."""
@@ -24,6 +24,7 @@ def check(reading: Reading, *, max_skew_s: float | None = None) -> Check:
         for key, item in first_of(reading.seen[client]).items():
             arrivals[key].append(item)
     anomalies: list[Anomaly] = []
+    doubtful: list[Anomaly] = []
     skews: list[int] = []
     behind: dict[str, list[int]] = defaultdict(list)
     for items in arrivals.values():
@@ -39,10 +40,14 @@ def check(reading: Reading, *, max_skew_s: float | None = None) -> Check:
         if skew > limit * 1e9 and not _replayed(reading, last):
             text = f"{last.client} got it {skew / 1e9:.3f} s after {first.client}, {limit:g} s are allowed"
             evidence = (reading.line(first), reading.line(last))
-            anomalies.append(Anomaly(last.client, last.at_ns, skew / 1e9, evidence, text))
+            proved = skew > (limit + reading.held_up_s) * 1e9
+            (anomalies if proved else doubtful).append(
+                Anomaly(last.client, last.at_ns, skew / 1e9, evidence, text)
+            )
     found = findings(reading, "skew", "message at very different times", anomalies)
+    found += findings(reading, "skew", f"message {HELD_UP}", doubtful, Severity.UNKNOWN)
     if not found:
-        found += findings(reading, "skew", "client always behind the others", _slow(reading, behind))
+        found += findings(reading, "slow", "client always behind the others", _slow(reading, behind))
     return Check("skew", len(skews), tuple(found), Distribution.of(skews) if skews else None)
 
 

@@ -10,7 +10,7 @@ from omega_ai.testkit.checkers import CHECKERS, DELIVERY
 from omega_ai.testkit.connection import Connection
 from omega_ai.testkit.context import Context
 from omega_ai.testkit.history import Sent
-from omega_ai.testkit.reading import Reading, read
+from omega_ai.testkit.reading import Reading
 from omega_ai.testkit.stamp import read_stamp
 
 GRACE_S = 1.0
@@ -21,7 +21,7 @@ def judge(
     context: Context, what: str, checkers: Sequence[str] = DELIVERY, *, grace_s: float = GRACE_S
 ) -> Outcome:
     """The outcome that ``checkers`` draw from all that was seen so far; ``what`` was done."""
-    reading = read(context.history, context.profile, end_ns=context.now_ns(), grace_s=grace_s)
+    reading = context.reading(grace_s)
     checks = [CHECKERS[name](reading) for name in checkers]
     figures: dict[str, float] = {"messages": float(reading.examined)}
     for check in checks:
@@ -82,4 +82,4 @@ async def at_rate(context: Context, rate: float, count: int, send: Callable[[int
 
 def reading_of(context: Context) -> Reading:
     """All that was seen so far, understood."""
-    return read(context.history, context.profile, end_ns=context.now_ns(), grace_s=GRACE_S)
+    return context.reading(GRACE_S)

@@ -54,11 +54,14 @@ def page(proofs: Sequence[Proof], raised: Sequence[CaseResult], runs: int, right
 
 
 async def _run(runs: int, right: int, at_once: int) -> tuple[list[Proof], list[CaseResult]]:
-    proofs = await prove_all(EXHIBITS, range(runs), at_once)
-    raised = []
-    for seed in range(right):
-        for found in await asyncio.gather(*(alarms(exhibit, seed) for exhibit in RIGHT)):
-            raised += found
+    raised: list[CaseResult] = []
+
+    async def all_right() -> None:
+        for seed in range(right):
+            for found in await asyncio.gather(*(alarms(exhibit, seed) for exhibit in RIGHT)):
+                raised.extend(found)
+
+    proofs, _ = await asyncio.gather(prove_all(EXHIBITS, range(runs), at_once), all_right())
     return proofs, raised
 
 

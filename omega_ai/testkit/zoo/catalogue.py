@@ -41,7 +41,7 @@ EXHIBITS: Final = (
     Exhibit("tells-strangers", delivery.TellsStrangers, "broadcast.only-subscribers", "unexpected"),
     Exhibit("chatty", delivery.Chatty, "messages.burst", "unexpected"),
     Exhibit("late", delivery.Late, "messages.steady", "late"),
-    Exhibit("slow-for-some", delivery.SlowForSome, "broadcast.fan-out", "skew"),
+    Exhibit("slow-for-some", delivery.SlowForSome, "broadcast.fan-out", "slow"),
     Exhibit("unequal", delivery.Unequal, "broadcast.fan-out", "unequal"),
     Exhibit("no-common-order", delivery.NoCommonOrder, "broadcast.publishers", "unequal"),
     Exhibit("held-up-by-one", delivery.HeldUpByOne, "broadcast.stalled-listener"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from omega_ai.testkit.case import Case
+from omega_ai.testkit.portal import Portal
 from omega_ai.testkit.result import CaseResult, Severity
 from omega_ai.testkit.runner import Runner
 from omega_ai.testkit.suites import load_suite
@@ -16,6 +19,7 @@ from omega_ai.testkit.target import Target
 from omega_ai.testkit.verdict import Verdict
 from omega_ai.testkit.zoo.catalogue import Exhibit
 from omega_ai.testkit.zoo.certificates import Authority
+from omega_ai.testkit.zoo.site import Site
 
 OWN_SUITES = ("connectivity", "messages", "broadcast", "reconnection", "security", "tls")
 
@@ -40,10 +44,26 @@ async def put(exhibit: Exhibit, case: Case, seed: int) -> CaseResult:
     with tempfile.TemporaryDirectory() as directory:
         authority = Authority(Path(directory)) if exhibit.tls is not None else None
         context = exhibit.tls(authority) if exhibit.tls is not None and authority is not None else None
-        async with exhibit.site(seed, context) as site:
+        async with running(exhibit, seed, context) as site:
             ca = None if authority is None else authority.ca
             target = Target(site.url, site.profile, site.secure_url, ca)
             return await Runner(target, seed=seed).run_case(case)
+
+
+@asynccontextmanager
+async def running(exhibit: Exhibit, seed: int, context: ssl.SSLContext | None) -> AsyncIterator[Site]:
+    """A server of the zoo, in a thread of its own: what holds it up must not hold up us, who measure."""
+    site = exhibit.site(seed, context)
+    portal = Portal()
+    await asyncio.to_thread(portal.__enter__)
+    try:
+        await asyncio.to_thread(portal.call, site.__aenter__())
+        try:
+            yield site
+        finally:
+            await asyncio.to_thread(portal.call, site.__aexit__())
+    finally:
+        await asyncio.to_thread(portal.__exit__)
 
 
 def caught(exhibit: Exhibit, result: CaseResult) -> bool:
@@ -85,7 +105,7 @@ async def alarms(exhibit: Exhibit, seed: int, suites: Sequence[str] = OWN_SUITES
     with tempfile.TemporaryDirectory() as directory:
         authority = Authority(Path(directory))
         context = exhibit.tls(authority) if exhibit.tls is not None else None
-        async with exhibit.site(seed, context) as site:
+        async with running(exhibit, seed, context) as site:
             target = Target(site.url, site.profile, site.secure_url, authority.ca)
             runner = Runner(target, seed=seed)
             for name in suites:

@@ -49,6 +49,12 @@ def test_nothing_seen_is_no_pass(ws):
 """
 
 
+@pytest.fixture(autouse=True)
+def only_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other plugins take longer to load than the tests take to run."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:playwright -p no:pytest_cov")
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project with a server and a test of it."""

@@ -1,11 +1,13 @@
-"""The runner: whatever happens in a case becomes a verdict that can be trusted, and nothing is left behind."""
+"""The runner: whatever happens in a case becomes a verdict to be trusted, and nothing is left behind."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
+from omega_ai.core.clock import SystemClock
 from omega_ai.testkit.case import (
     Failed,
     Need,
@@ -18,9 +20,10 @@ from omega_ai.testkit.case import (
     passed,
 )
 from omega_ai.testkit.context import Context
+from omega_ai.testkit.lag import LagWatch
 from omega_ai.testkit.profile import load_profile
-from omega_ai.testkit.result import CaseResult
-from omega_ai.testkit.runner import Runner
+from omega_ai.testkit.result import CaseResult, Finding
+from omega_ai.testkit.runner import Runner, excuse
 from omega_ai.testkit.target import Target
 from omega_ai.testkit.verdict import Verdict
 from omega_ai.testkit.zoo.protocol import Masks
@@ -157,3 +160,31 @@ async def test_the_same_seed_chooses_the_same() -> None:
         async with Context(Target("ws://127.0.0.1:1/", load_profile("echo")), seed=9, name="a.b") as context:
             chosen.append((context.history.run, context.rng.random()))
     assert chosen[0] == chosen[1]
+
+
+async def test_a_hold_up_of_our_own_is_measured() -> None:
+    """And one that is over is not held against a later case."""
+    clock = SystemClock()
+    begin = clock.monotonic()
+    async with LagWatch(clock) as watch:
+        await asyncio.sleep(0.1)
+        time.sleep(0.4)  # noqa: ASYNC251 - to hold the loop up is what it is for
+        await asyncio.sleep(0.1)
+        assert watch.worst(begin) >= 0.3
+        assert watch.worst(clock.monotonic()) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("kinds", "lag_s", "verdict"),
+    [
+        (["late"], 9.0, Verdict.FAIL),
+        ([], 0.6, Verdict.FAIL),
+        ([], 2.5, Verdict.UNKNOWN),
+    ],
+)
+def test_an_answer_that_we_may_have_been_late_to_read_is_not_proved_missing(
+    kinds: list[str], lag_s: float, verdict: Verdict
+) -> None:
+    """But what has findings was judged with that in mind."""
+    outcome = failed("x", findings=[Finding(kind=kind, text=kind) for kind in kinds])
+    assert excuse(outcome, lag_s).verdict is verdict

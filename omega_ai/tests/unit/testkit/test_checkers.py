@@ -285,6 +285,22 @@ def test_late_counts_from_the_intended_time() -> None:
     assert result.distribution.maximum == 2_500_000_000
 
 
+@pytest.mark.parametrize(
+    ("held_up_s", "verdict"), [(0.0, Verdict.FAIL), (0.4, Verdict.FAIL), (0.6, Verdict.UNKNOWN)]
+)
+def test_late_by_no_more_than_we_were_held_up_is_unknown(held_up_s: float, verdict: Verdict) -> None:
+    """Whose fault it is cannot be said."""
+    story = Story("a", "b")
+    story.opens("publisher")
+    message = story.news(story.sends("publisher", 1000, 0))
+    story.sees("a", 1000, message)
+    story.sees("b", 3500, message)
+    reading = story.reading()
+    reading.held_up_s = held_up_s
+    assert check("late", reading).verdict is verdict
+    assert check("skew", reading).verdict is verdict
+
+
 def test_one_position_with_two_contents_is_unequal() -> None:
     """Whoever saw which."""
     story = Story("a", "b")
