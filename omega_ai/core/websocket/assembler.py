@@ -163,4 +163,7 @@ class MessageAssembler:
             _, used = codecs.utf_8_decode(data, "strict", False)
         except UnicodeDecodeError as error:
             raise ProtocolError(INVALID_PAYLOAD, f"text is not UTF-8: {error.reason}") from None
-        self._carry = data[used:]
+        self._carry = carry = data[used:]
+        # Two bytes tell a surrogate; the decoder of the library waits for the third.
+        if len(carry) == 2 and carry[0] == 0xED and carry[1] >= 0xA0:
+            raise ProtocolError(INVALID_PAYLOAD, "text is not UTF-8: invalid continuation byte")

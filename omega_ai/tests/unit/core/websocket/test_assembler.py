@@ -98,6 +98,16 @@ def test_text_is_refused_at_the_first_wrong_byte() -> None:
     assert error_code(MessageAssembler(), (TEXT, False, 0, b"ok\xf4\x90")) == 1007
 
 
+@pytest.mark.parametrize("second", [b"\xa0", b"\xbf"])
+def test_a_surrogate_is_refused_at_its_second_byte(second: bytes) -> None:
+    """ED A0 and up cannot become a character any more (RFC 3629 section 4), wherever it was cut."""
+    assert error_code(MessageAssembler(), (TEXT, False, 0, b"ok\xed" + second)) == 1007
+    cut = (TEXT, False, 0, b"ok\xed"), (CONTINUATION, False, 0, second)
+    assert error_code(MessageAssembler(), *cut) == 1007
+    assembler = MessageAssembler()
+    assert assembler.feed(TEXT, False, 0, b"\xed\x9f") is None, "U+D7FF is a character"
+
+
 def test_a_character_may_be_cut_between_fragments() -> None:
     """A fragment need not be UTF-8, the message must be (section 5.6)."""
     assembler = MessageAssembler()

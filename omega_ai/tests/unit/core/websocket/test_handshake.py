@@ -78,6 +78,8 @@ def test_another_version_is_told_the_right_one() -> None:
     refused = refusal(REQUEST.replace("Version: 13", "Version: 8"))
     assert refused.status == 426
     assert ("Sec-WebSocket-Version", "13") in refused.headers
+    unsaid = refusal(without("Sec-WebSocket-Version"))
+    assert ("Sec-WebSocket-Version", "13") in unsaid.headers
 
 
 def test_a_plain_request_is_told_what_this_port_is() -> None:
