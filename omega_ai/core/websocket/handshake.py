@@ -99,10 +99,10 @@ def check_upgrade(request: Request, *, subprotocols: Sequence[str] = (), compres
             raise ValueError(key)
     except (binascii.Error, ValueError):
         raise Refusal(400, "Sec-WebSocket-Key is not 16 bytes in base64") from None
-    version = request.header("sec-websocket-version")
-    if version is None:
+    if "sec-websocket-version" not in request.headers:
         text = "the request must have a Sec-WebSocket-Version header; version 13 (RFC 6455) is supported"
         raise Refusal(400, text, (("Sec-WebSocket-Version", "13"),))
+    version = _single(request, "sec-websocket-version")
     if version != "13":
         raise Refusal(
             426,
