@@ -13,7 +13,8 @@ from omega_ai.testkit.conformance.utf8 import INVALID
 FAMILY: Final = Family("close", "the closing handshake", "RFC 6455 section 5.5.1")
 
 VALID_CODES: Final = (
-    1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3001, 3999, 4000, 4500, 4999,
+    1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3001, 3999, 4000,
+    4500, 4999,
 )  # fmt: skip
 NEVER_SENT: Final = (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999)
 """Reserved, or for no use on the wire (section 7.4)."""
@@ -254,7 +255,7 @@ def _gone(how: str) -> Check:
     async def check(x: Exchange) -> None:
         await x.bystander()
         for number in range(5):
-            wire = await x.open(f"client {number + 1}")
+            wire = await x.open_again(f"client {number + 1}")
             if how == "close-without-waiting":
                 x.send(wire, CLOSE, close_body(1000))
                 await wire.drain(x.patience)
@@ -270,7 +271,7 @@ def _gone(how: str) -> Check:
             else:
                 x.send(wire, TEXT, x.speech.text("and gone"))
                 wire.hang_up(rudely=True)
-        again = await x.open("client again")
+        again = await x.open_again("client again")
         x.send(again, PING, b"served?")
         await x.pong(again, b"served?")
         await x.unharmed()

@@ -216,7 +216,8 @@ for _name, _line in _AGREEMENTS:
         for _parts in (1, 7):
             PACKED.add(
                 f"{_name}-{_kind}" + ("" if _parts == 1 else "-fragments"),
-                f"Messages ({_kind}) of {SIZES[0]} to {SIZES[-1]} bytes" + ("" if _parts == 1 else ", in fragments")
+                f"Messages ({_kind}) of {SIZES[0]} to {SIZES[-1]} bytes"
+                + ("" if _parts == 1 else ", in fragments")
                 + f", agreed: {_name}",
                 _messages(_line, _make, _parts),
                 expectation="All come back, compressed within the window and the contexts agreed on.",
@@ -399,12 +400,15 @@ _DANGLING: Final = (
 ).removesuffix(TAIL)
 _DATA_CODES: Final = (1002, 1003, 1007)
 for _name, _title, _check, _expect in (
-    ("bad-data", "DEFLATE data that is none", _bad((TEXT, b"\xff" * 40, True, RSV1), codes=_DATA_CODES), "1007"),
-    ("bad-block-type", "A block of the reserved type", _bad((BINARY, b"\x07\x00", True, RSV1), codes=_DATA_CODES),
+    ("bad-data", "DEFLATE data that is none", 
+     _bad((TEXT, b"\xff" * 40, True, RSV1), codes=_DATA_CODES), "1007"),
+    ("bad-block-type", "A block of the reserved type",
+     _bad((BINARY, b"\x07\x00", True, RSV1), codes=_DATA_CODES),
      "1007"),
     ("bad-stored-length", "A stored block whose lengths disagree",
      _bad((BINARY, b"\x00\x05\x00\x00\x00abcde", True, RSV1), codes=_DATA_CODES), "1007"),
-    ("bad-distance", "A distance beyond the beginning", _bad((TEXT, _DANGLING, True, RSV1), codes=_DATA_CODES),
+    ("bad-distance", "A distance beyond the beginning",
+     _bad((TEXT, _DANGLING, True, RSV1), codes=_DATA_CODES),
      "1007"),
     ("bad-fragment", "Bad data in the second of two fragments",
      _bad((TEXT, _P[:_HALF], False, RSV1), (CONTINUATION, b"\xff" * 40, True, 0), codes=_DATA_CODES), "1007"),

@@ -180,6 +180,13 @@ class Exchange:
             raise Undecided(f"{name}: a right handshake was answered with HTTP {response.status}")
         return wire
 
+    async def open_again(self, name: str) -> Wire:
+        """A connection after something that must not keep the server from giving one."""
+        try:
+            return await self.open(name)
+        except Undecided as error:
+            self.broken("harmed", f"a new connection was harmed: {error}")
+
     def send(self, wire: Wire, opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> None:
         """Send one masked frame."""
         wire.send_frame(frame(opcode, payload, fin=fin, rsv=rsv, mask=self.rng.randbytes(4)))
@@ -200,9 +207,7 @@ class Exchange:
         messages = wire.reader.messages
         for number, (opcode, payload) in enumerate(sent):
             while True:
-                if not await wire.until(lambda at=place: len(messages) > at or wire.over, within) or (
-                    len(messages) <= place
-                ):
+                if not await self._more_than(wire, place, within):
                     self._no_answer(wire, number, len(sent), opcode, payload, within)
                 got = messages[place]
                 place += 1
@@ -212,6 +217,11 @@ class Exchange:
                 if not speech.is_notice(got):
                     self.broken("corrupted", difference(opcode, payload, got))
         self._places[id(wire)] = place
+
+    async def _more_than(self, wire: Wire, place: int, within: float) -> bool:
+        messages = wire.reader.messages
+        await wire.until(lambda: len(messages) > place or wire.over, within)
+        return len(messages) > place
 
     def examined_of(self, wire: Wire) -> int:
         """How many messages of ``wire`` were looked at."""
@@ -366,7 +376,7 @@ class Exchange:
             self.wrong("close code", f"it closed with {close[0]} where {right} is right (section 7.4.1)")
 
     def _judge_messages(self, wire: Wire, before: Sequence[tuple[int, bytes]], what: str) -> None:
-        left = [one for one in wire.reader.messages[self.examined_of(wire) :]]
+        left = wire.reader.messages[self.examined_of(wire) :]
         if not self.speech.identical:
             return
         for opcode, payload in before:
@@ -416,9 +426,9 @@ class Exchange:
             first = next(one for one in self.findings if one.severity is Severity.WARNING)
             seen = f"non-strict: {first.text}; {seen}"
         closing = [
-            Finding(kind="close", text=f"{wire.name}: {text}", severity=Severity.NOTE)
+            Finding(kind="close", text=f"{wire.name}: {ending}", severity=Severity.NOTE)
             for wire in self.wires
-            if (text := self.ending(wire)) is not None
+            if (ending := self.ending(wire)) is not None
         ]
         outcome = judged([*self.findings, *closing], seen, examined=self.examined, figures=self.figures)
         return replace(outcome, evidence=self.log.lines(120 if failed else 16))

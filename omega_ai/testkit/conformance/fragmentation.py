@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
 
 from omega_ai.testkit.case import Need
@@ -17,7 +18,7 @@ _KINDS: Final = ((TEXT, "text"), (BINARY, "binary"))
 def cut(payload: bytes, parts: int) -> list[bytes]:
     """``payload`` in so many parts of about the same size; some may be empty."""
     bounds = [len(payload) * n // parts for n in range(parts + 1)]
-    return [payload[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [payload[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 def _good(opcode: int, size: int, parts: int, *, pings: bool = False, pieces: bool = False) -> Check:

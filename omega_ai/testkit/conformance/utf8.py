@@ -37,7 +37,7 @@ VALID: Final[tuple[tuple[str, str], ...]] = (
     ("private-planes", "\U000fffff\U00100000"),
     ("emoji-joined", "👩‍💻🏳️‍🌈"),
     ("combining", "e\u0301\u0327"),
-    ("right-to-left", "\u202eשלום"),
+    ("right-to-left", "\u202e\u05e9\u05dc\u05d5\u05dd"),
     *(
         (f"plane-{plane}-end", chr((plane << 16) + 0xFFFE) + chr((plane << 16) + 0xFFFF))
         for plane in range(1, 17)
@@ -197,7 +197,7 @@ def _early(text: bytes, place: int, *, in_frame: bool) -> Check:
 
 
 _GOOD: Final = "κόσμε".encode()
-for _name, _text, _place in (
+for _name, _bytes, _place in (
     ("surrogate", _GOOD + b"\xed\xa0\x80" + b"edited", len(_GOOD) + 1),
     ("too-high", _GOOD + b"\xf4\x90\x80\x80" + b"edited", len(_GOOD) + 1),
     ("too-high-f5", _GOOD + b"\xf5\x80\x80\x80" + b"edited", len(_GOOD)),
@@ -213,7 +213,7 @@ for _name, _text, _place in (
             f"early-{_name}" + ("-in-frame" if _flag else "-in-fragments"),
             f"Text that is wrong from byte {_place} on, the rest still to come "
             + ("in the same frame" if _flag else "in another fragment"),
-            _early(_text, _place, in_frame=_flag),
+            _early(_bytes, _place, in_frame=_flag),
             expectation="The connection is failed with 1007, at best before the message is complete.",
         )
 

@@ -1,6 +1,6 @@
 """An echo server with any set of faults in how it speaks WebSocket: what the conformance suite has to catch.
 
-Without a fault it is right. It is written apart from the engine, so that a mistake there is not repeated here.
+Without a fault it is right. It does not read frames with the engine, whose mistakes it would share.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RULES: Final[dict[str, str]] = {
     "interleaved": "takes a new message inside of a fragmented one",
     "utf8": "does not look whether text is UTF-8",
     "close-code": "answers any close code with the same",
-    "close-one-byte": "takes a close frame with a payload of one byte",
+    "close-one-byte": "takes a close frame with a payload of one byte for a right one",
     "close-utf8": "does not look whether the reason of a close is UTF-8",
     "deflate-data": "takes compressed data that is none for an empty message",
     "deflate-rsv": "overlooks RSV1 where it must not be",
@@ -212,7 +212,7 @@ class FaultyPeer(asyncio.Protocol):
             if size >> 63:
                 self._must("sign-bit", False)
                 size = 0
-            if size < (126 if wide == 2 else 65_536):
+            elif size < (126 if wide == 2 else 65_536):
                 raise _Breach(1002)
             if size > MESSAGE_LIMIT:
                 raise _Breach(1002 if "wrong-limit" in self._faults else 1009)
@@ -257,7 +257,7 @@ class FaultyPeer(asyncio.Protocol):
             if "no-close" in self._faults:
                 self._dead = True
                 return
-            code = payload[:2] if len(payload) > 1 else b""
+            code = b"" if not payload else payload[:2] if len(payload) > 1 else b"\x03\xe8"
             self._end(b"\x03\xea" if "wrong-close" in self._faults else code)
 
     def _piece(self, opcode: int, fin: bool, compressed: bool, payload: bytes) -> None:

@@ -1,0 +1,1 @@
+"""Echo servers that differ: each is put before both judges."""

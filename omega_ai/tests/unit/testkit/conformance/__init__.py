@@ -1,0 +1,1 @@
+"""The conformance suite's parts, without a socket."""
