@@ -221,7 +221,7 @@ class Runner:
 
 
 def excuse(outcome: Outcome, lag_s: float) -> Outcome:
-    """Turn a failure into unknown if it is that something did not come, and we were held up for long meanwhile.
+    """Turn a failure into unknown if it is that something did not come, and we were held up for long.
 
     What has findings was judged with that in mind already.
     """
