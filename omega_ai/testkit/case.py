@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from omega_ai.testkit.result import Finding, Severity, WireLine
-from omega_ai.testkit.verdict import Verdict, combine
+from omega_ai.testkit.verdict import Verdict
 
 if TYPE_CHECKING:
     from omega_ai.testkit.context import Context
@@ -192,20 +192,3 @@ class Suite:
 
     def __iter__(self) -> Iterator[Case]:
         return iter(self.cases)
-
-
-__all__ = [
-    "Case",
-    "CaseEnded",
-    "Failed",
-    "Need",
-    "NotApplicable",
-    "Outcome",
-    "Suite",
-    "Undecided",
-    "combine",
-    "failed",
-    "judged",
-    "passed",
-    "unknown",
-]

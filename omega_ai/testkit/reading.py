@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -23,7 +22,7 @@ from omega_ai.testkit.history import (
     received_line,
 )
 from omega_ai.testkit.profile import Profile, TimeFormat, field_of, matches
-from omega_ai.testkit.result import FaultWindow, WireLine
+from omega_ai.testkit.result import WireLine
 from omega_ai.testkit.stamp import Damaged, Stamp, read_stamp
 
 
@@ -134,10 +133,6 @@ class Reading:
         seconds = (at_ns - self.history.start_ns) / 1e9
         windows = [w for w in self.history.faults if w.start_s <= seconds <= w.end_s]
         return max(windows, key=lambda w: w.start_s).name if windows else None
-
-    def faults(self) -> Sequence[FaultWindow]:
-        """All fault windows."""
-        return self.history.faults
 
     def line(self, seen: Seen) -> WireLine:
         """A message as evidence."""
