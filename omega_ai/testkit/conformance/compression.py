@@ -400,7 +400,7 @@ _DANGLING: Final = (
 ).removesuffix(TAIL)
 _DATA_CODES: Final = (1002, 1003, 1007)
 for _name, _title, _check, _expect in (
-    ("bad-data", "DEFLATE data that is none", 
+    ("bad-data", "DEFLATE data that is none",
      _bad((TEXT, b"\xff" * 40, True, RSV1), codes=_DATA_CODES), "1007"),
     ("bad-block-type", "A block of the reserved type",
      _bad((BINARY, b"\x07\x00", True, RSV1), codes=_DATA_CODES),

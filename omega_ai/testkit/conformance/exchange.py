@@ -340,7 +340,7 @@ class Exchange:
             self.send(wire, PING, mark)
             await wire.until(lambda: wire.over or mark in wire.reader.pongs, self.patience)
             if not wire.over and mark in wire.reader.pongs:
-                if not await wire.until(lambda: wire.over, 2 * GLANCE):
+                if not await wire.until(lambda: wire.over, GLANCE):
                     if lenient:
                         self.should(f"it went on after {what} as if nothing were wrong")
                         self.examined += 1

@@ -233,8 +233,10 @@ BAD: Final[tuple[tuple[str, str, Check], ...]] = (
     ("two-keys", "The key twice", _refuses(repeat("Sec-WebSocket-Key"))),
     ("no-version", "No version", _refuses(drop("Sec-WebSocket-Version"), version=True)),
     *((f"version-{name}", f"Version {value!r}", _refuses(put("Sec-WebSocket-Version", value), version=True))
-      for name, value in (("0", "0"), ("8", "8"), ("12", "12"), ("14", "14"), ("255", "255"), ("empty", ""),
+      for name, value in (("0", "0"), ("12", "12"), ("14", "14"), ("255", "255"), ("empty", ""),
                           ("word", "latest"), ("list", "8, 13"), ("negative", "-13"), ("padded", "013"))),
+    ("version-8", "Version 8, an old draft that a server may also speak (section 4.4)",
+     _refuses(put("Sec-WebSocket-Version", "8"), version=True, optional=True)),
     ("two-versions", "The version twice", _refuses(repeat("Sec-WebSocket-Version"))),
     ("two-other-versions", "Versions 13 and 8", _refuses(add("Sec-WebSocket-Version", "8"))),
     ("extensions-malformed", "Extensions that are malformed",
