@@ -56,8 +56,8 @@ def _sentence(result: RunResult) -> str:
     counts = {verdict: sum(case.verdict is verdict for case in put) for verdict in Verdict}
     skipped = len(result.cases) - len(put)
     return (
-        f"{counts[Verdict.PASS]} cases passed, {counts[Verdict.FAIL]} failed, {counts[Verdict.UNKNOWN]} are "
-        f"unknown, {skipped} were skipped; {result.duration_s:.1f} s, "
+        f"passed {counts[Verdict.PASS]}, failed {counts[Verdict.FAIL]}, unknown {counts[Verdict.UNKNOWN]}, "
+        f"skipped {skipped}; {result.duration_s:.1f} s, "
         f"{result.started[:19].replace('T', ' ')} UTC, profile {result.target.profile}, seed {result.seed}"
     )
 
