@@ -14,7 +14,7 @@ from benchmarks.server.results import Result
 from benchmarks.server.workshop import Workshop
 
 DISTURBED = 0.1
-"""Share of the time that server or client may have waited for its core."""
+"""Share of the time in which server or client had work that it may have waited for its core."""
 
 QUICK = ("omega", "engine", "floor", "websockets", "bun")
 
@@ -130,4 +130,9 @@ class Bench:
 
 
 def _disturbed(sample: dict[str, Any]) -> float:
-    return max(float(sample.get("server_waited", 0)), float(sample.get("client_waited", 0)))
+    shares = [0.0]
+    for side in ("server", "client"):
+        waited = float(sample.get(f"{side}_waited", 0))
+        if waited:
+            shares.append(waited / (waited + float(sample.get(f"{side}_busy", 0))))
+    return max(shares)
