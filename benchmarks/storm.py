@@ -105,7 +105,16 @@ async def storm(directory: Path, clients: int, missed: int) -> str:
                 "--tls-port",
                 "off",
             ),
-            *("--http-port", "off", "--log-level", "error", "--max-connections", "50000"),
+            *(
+                "--http-port",
+                "off",
+                "--log-level",
+                "error",
+                "--max-connections",
+                "50000",
+                "--ping-interval",
+                "3600",
+            ),
         )
         broker = open_broker(valkey.url, clock=SystemClock())
         await broker.start()

@@ -29,22 +29,25 @@ class Disturber:
         self.truth = truth
         self.rng = rng
         self.counts: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.redis_lock = asyncio.Lock()
+        """One thing at a time is done to the Redis process itself."""
 
     async def run(self, seconds: float, names: Sequence[str]) -> None:
         """Disturb for so long, then mend."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
+        tasks: list[asyncio.Task[None]] = []
         weights = [FAULTS[name][1] for name in names]
         while (left := end - loop.time()) > 0:
             await asyncio.sleep(min(self.rng.uniform(0.2, 2.2), left))
             name = self.rng.choices(list(names), weights)[0]
             self.counts[name] += 1
-            task = asyncio.create_task(_named(FAULTS[name][0](self), name))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        await asyncio.gather(*self._tasks)
+            tasks.append(asyncio.create_task(_named(FAULTS[name][0](self), name)))
+        done = await asyncio.gather(*tasks, return_exceptions=True)
         await self.mend()
+        for problem in done:
+            if isinstance(problem, BaseException):
+                raise problem
 
     async def mend(self) -> None:
         """Everything runs again."""
@@ -96,16 +99,18 @@ async def _stop_ingest(d: Disturber) -> None:
 
 
 async def _kill_redis(d: Disturber) -> None:
-    await asyncio.to_thread(d.stage.redis.kill)
-    await asyncio.sleep(d.rng.uniform(0, 3))
-    await asyncio.to_thread(d.stage.redis.restart)
+    async with d.redis_lock:
+        await asyncio.to_thread(d.stage.redis.kill)
+        await asyncio.sleep(d.rng.uniform(0, 3))
+        await asyncio.to_thread(d.stage.redis.restart)
 
 
 async def _pause_redis(d: Disturber) -> None:
-    d.stage.redis.pause()
-    # Longer than any time limit of the feed, now and then: what was sent is then carried out on waking up.
-    await asyncio.sleep(d.rng.choice([d.rng.uniform(0.1, 1), d.rng.uniform(1, 5), d.rng.uniform(5.2, 7)]))
-    d.stage.redis.resume()
+    async with d.redis_lock:
+        d.stage.redis.pause()
+        # Longer than any time limit of the feed, now and then: what was sent is carried out on waking up.
+        await asyncio.sleep(d.rng.choice([d.rng.uniform(0.1, 1), d.rng.uniform(1, 5), d.rng.uniform(5.2, 7)]))
+        d.stage.redis.resume()
 
 
 async def _pause_process(d: Disturber) -> None:
