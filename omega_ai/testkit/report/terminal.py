@@ -23,6 +23,10 @@ from omega_ai.testkit.verdict import Verdict
 _STYLES: Final = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "yellow"}
 _LABELS: Final = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.UNKNOWN: "unknown"}
 _WIDTH: Final = 8
+LISTED: Final = 60
+"""Of a suite with more cases, only those that do not pass are listed."""
+NAMED: Final = 8
+"""Cases that are named of those skipped for one reason."""
 
 
 class Screen:
@@ -41,6 +45,7 @@ class Screen:
         )
         self._live = Live(self._progress, console=self.console, transient=True, refresh_per_second=8)
         self._task: TaskID | None = None
+        self._brief = False
         self._target = target
         self._seed = seed
 
@@ -65,6 +70,11 @@ class Screen:
 
     def suite_started(self, name: str, cases: int) -> None:
         """See ``Observer``."""
+        self._brief = cases > LISTED
+        if self._brief:
+            self._print(
+                Text(f"  {name}: {cases} cases, of which only those that do not pass are listed", "dim")
+            )
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(name, total=cases, doing="")
@@ -79,7 +89,8 @@ class Screen:
         """See ``Observer``."""
         if self._task is not None:
             self._progress.update(self._task, advance=1, doing="")
-        self._print(case_line(result))
+        if not self._brief or (result.skipped is None and result.verdict is not Verdict.PASS):
+            self._print(case_line(result))
 
     # After the run
 
@@ -171,10 +182,15 @@ def _skipped(skipped: list[CaseResult]) -> Group:
     return Group(
         Text(),
         *(
-            Text(f"Skipped, because {printable(reason)}: {', '.join(ids)}", style="dim")
+            Text(f"Skipped, because {printable(reason)}: {_names(ids)}", style="dim")
             for reason, ids in by_reason.items()
         ),
     )
+
+
+def _names(ids: list[str]) -> str:
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return ", ".join(ids[:NAMED]) + more
 
 
 def _table(result: RunResult) -> Padding:
