@@ -106,10 +106,18 @@ async def _kill_redis(d: Disturber) -> None:
 
 
 async def _pause_redis(d: Disturber) -> None:
+    await _freeze_redis(d, d.rng.choice([d.rng.uniform(0.1, 1), d.rng.uniform(1, 5)]))
+
+
+async def _long_pause_redis(d: Disturber) -> None:
+    # Longer than any time limit of the feed: what was sent is given up, and yet carried out on waking up.
+    await _freeze_redis(d, d.rng.uniform(5.3, 7))
+
+
+async def _freeze_redis(d: Disturber, seconds: float) -> None:
     async with d.redis_lock:
         d.stage.redis.pause()
-        # Longer than any time limit of the feed, now and then: what was sent is carried out on waking up.
-        await asyncio.sleep(d.rng.choice([d.rng.uniform(0.1, 1), d.rng.uniform(1, 5), d.rng.uniform(5.2, 7)]))
+        await asyncio.sleep(seconds)
         d.stage.redis.resume()
 
 
@@ -181,7 +189,8 @@ FAULTS: dict[str, tuple[Fault, float]] = {
     "kill -9 of an ingest": (_kill_ingest, 2.5),
     "stop of an ingest": (_stop_ingest, 1),
     "kill -9 of Redis": (_kill_redis, 2),
-    "pause of Redis": (_pause_redis, 2),
+    "pause of Redis": (_pause_redis, 1.5),
+    "long pause of Redis": (_long_pause_redis, 0.6),
     "pause of a process": (_pause_process, 2.5),
     "pause of an ingest": (_pause_ingest, 1),
     "cut to Redis": (_cut_redis, 2.5),

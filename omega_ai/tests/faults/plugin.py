@@ -177,7 +177,7 @@ MUTANTS: dict[str, tuple[Callable[[], None], str]] = {
     "resume-short": (_resume_short, "cut of some clients"),
     "drop-buffer": (_drop_buffer, "kill -9 of Redis"),
     "reuse-seq": (_reuse_seq, "cut of some clients"),
-    "double-on-retry": (_double_on_retry, "pause of Redis"),
+    "double-on-retry": (_double_on_retry, "long pause of Redis"),
     "skip-gap-fill": (_skip_gap_fill, "cut to Redis"),
     "no-fence": (_no_fence, "pause of an ingest"),
     "no-look-back": (_no_look_back, "kill -9 of an ingest"),
