@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import secrets
+import signal
 import sys
 from pathlib import Path
 
@@ -39,6 +41,8 @@ def main() -> int:
         faults=given.fault or ((MUTANTS[given.mutant][1],) if given.mutant else tuple(FAULTS)),
         say=lambda text: print(text, file=sys.stderr, flush=True),
     )
+    # Whoever ends this process wants its children to end as well.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(work)
     if given.logs is not None:
