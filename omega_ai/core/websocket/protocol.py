@@ -120,7 +120,10 @@ class StreamProtocol(StreamEndpoint):
         # Closing a socket that has unread bytes makes the kernel send a reset, which may destroy our close
         # frame on its way. So we end our direction, and read on (and discard) until the peer ends its own.
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # the peer has reset the connection: no direction is left to end
+                self.transport.close()
         else:
             self.transport.close()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+
+import pytest
 
 from omega_ai.testkit.conformance.suite import FAMILIES, SUITE
 from omega_ai.testkit.profile import Profile, load_profile, parse_profile
@@ -81,3 +84,21 @@ async def test_it_works_over_tls(tmp_path: Path) -> None:
         put, wrong = await judged(site.secure_url, load_profile("echo"), 11, ca=authority.ca)
     assert not wrong, [(case.id, case.finding) for case in wrong]
     assert put
+
+
+def test_clients_that_leave_without_waiting_are_no_error_of_our_engine(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A close frame and, before it is answered, the end of TCP: nothing to log, on asyncio's own loop too."""
+    case = next(one for one in SUITE if one.id == "conformance.close-gone-close-without-waiting")
+
+    async def leave() -> None:
+        async with echo_server() as port:
+            target = Target(f"ws://127.0.0.1:{port}/", load_profile("echo"))
+            for seed in range(5):
+                assert (await Runner(target, seed=seed).run_case(case)).verdict is Verdict.PASS
+                await asyncio.sleep(0.02)
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(leave())
+    assert not caplog.records
