@@ -31,7 +31,7 @@ from omega_ai.data_feed.broker.base import Position
 from omega_ai.tests.feed_server import FeedProcess
 from omega_ai.tests.valkey import ValkeyProcess
 
-LAST = re.compile(rb'"n":(\d+)\}$')
+SENT = re.compile(rb'"sent":([0-9.]+)')
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -127,26 +127,15 @@ async def storm(directory: Path, clients: int, missed: int) -> str:
             address = server.at.ws.removeprefix("ws://").split(":")
             assert server.pid is not None
 
-            delays: list[float] = []
-            live_done: asyncio.Future[None] = loop.create_future()
-
-            class Live(Reader):
-                def data_received(self, data: bytes) -> None:
-                    now = time.perf_counter()
-                    super().data_received(data)
-                    delays.extend(now - float(sent) for sent in re.findall(rb'"sent":([0-9.]+)', data))
-
-            ask = {"type": "subscribe", "channels": ["status"]}
-            await loop.create_connection(lambda: Live(ask, b"never", live_done), address[0], int(address[1]))
-
-            async def publish() -> None:
-                while True:
-                    broker.publish("status", b'{"type":"status","sent":%f}' % time.perf_counter())
-                    await asyncio.sleep(0.005)
-
-            publishing = loop.create_task(publish())
-            await asyncio.sleep(0.5)
-            quiet, delays[:] = sorted(delays), []
+            # In a process of its own: what the many readers here do to this one must not be measured.
+            probe = await asyncio.create_subprocess_exec(
+                *(sys.executable, __file__, "--probe", valkey.url, server.at.ws),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=1 << 26,
+            )
+            await asyncio.sleep(3.0)
+            storm_began = time.perf_counter()
             since = {"broadcast": {"epoch": top.epoch, "seq": Position(*top).seq - missed}}
             ask = {"type": "subscribe", "channels": ["broadcast"], "since": since}
             ending = b'"n":%d}' % missed
@@ -167,8 +156,11 @@ async def storm(directory: Path, clients: int, missed: int) -> str:
                 readers += [reader for _, reader in made]
             await asyncio.gather(*dones)
             took, cpu, reads = time.perf_counter() - began, _cpu(server.pid) - cpu, _xranges(valkey) - reads
-            publishing.cancel()
-            delays.sort()
+            storm_ended = time.perf_counter()
+            told, _ = await probe.communicate(b"\n")
+            samples = [(float(at), float(delay)) for at, delay in json.loads(told)]
+            quiet = sorted(delay for at, delay in samples if at < storm_began)
+            delays = sorted(delay for at, delay in samples if storm_began <= at < storm_ended)
             for reader in readers:
                 reader.transport.abort()
             return (
@@ -182,6 +174,34 @@ async def storm(directory: Path, clients: int, missed: int) -> str:
             await asyncio.to_thread(server.kill)
 
 
+async def probe(broker_url: str, url: str) -> None:
+    """Publish and receive, until told to stop; then say when each message was sent and how long it took."""
+    loop = asyncio.get_running_loop()
+    samples: list[tuple[float, float]] = []
+
+    class Live(Reader):
+        def data_received(self, data: bytes) -> None:
+            now = time.perf_counter()
+            super().data_received(data)
+            samples.extend((float(sent), now - float(sent)) for sent in SENT.findall(data))
+
+    broker = open_broker(broker_url, clock=SystemClock())
+    await broker.start()
+    ask = {"type": "subscribe", "channels": ["status"]}
+    host, _, port = url.removeprefix("ws://").rpartition(":")
+    transport, _ = await loop.create_connection(
+        lambda: Live(ask, b"never", loop.create_future()), host, int(port)
+    )
+    stop = loop.run_in_executor(None, sys.stdin.readline)
+    while not stop.done():
+        broker.publish("status", b'{"type":"status","sent":%f}' % time.perf_counter())
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.5)
+    transport.abort()
+    await broker.close()
+    print(json.dumps(samples))
+
+
 def _start(server: FeedProcess) -> None:
     # "ready" is logged as information; a storm of log lines is not what is measured here.
     server.start_with(*[a if a != "error" else "info" for a in server._arguments])
@@ -193,7 +213,11 @@ async def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--clients", type=int, default=5000)
+    parser.add_argument("--probe", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.probe:
+        await probe(*given.probe)
+        return
     print(" clients   missed  all in s CPU us/client  reads | live ms: before 50%, 99%; storm 50%, 99%, max")
     for missed in (100, 2000, 2500):
         with tempfile.TemporaryDirectory() as directory:
