@@ -243,7 +243,7 @@ def storm(bench: Bench) -> Result:
             server, mode="fanout", clients=1000, rate=20, storm=5000, inflight=5000, seconds=bench.seconds
         )
 
-    bench.alternate(result, bench.contenders(FEW), run)
+    bench.alternate(result, bench.contenders(FEW), run, rounds=1 if bench.quick else None)
     return result
 
 
@@ -366,7 +366,7 @@ def dead(bench: Bench) -> Result:
             **{name: with_them[name] for name in ("server_busy", "client_busy")},
         }
 
-    bench.alternate(result, bench.contenders(FEW), run, rounds=min(bench.rounds, 3))
+    bench.alternate(result, bench.contenders(FEW), run, rounds=1 if bench.quick else min(bench.rounds, 3))
     return result
 
 
