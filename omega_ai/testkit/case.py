@@ -48,6 +48,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     evidence: tuple[WireLine, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    by_silence: bool = False
+    """It failed because something did not come in time, not because something wrong came."""
 
 
 def passed(
@@ -60,11 +62,19 @@ def passed(
 
 
 def failed(
-    finding: str, *, findings: Sequence[Finding] = (), figures: Mapping[str, float] | None = None
+    finding: str,
+    *,
+    findings: Sequence[Finding] = (),
+    figures: Mapping[str, float] | None = None,
+    by_silence: bool = False,
 ) -> Outcome:
     """The target did what it must not, or did not what it must."""
     return Outcome(
-        verdict=Verdict.FAIL, finding=finding, findings=tuple(findings), figures=dict(figures or {})
+        verdict=Verdict.FAIL,
+        finding=finding,
+        findings=tuple(findings),
+        figures=dict(figures or {}),
+        by_silence=by_silence,
     )
 
 
@@ -107,8 +117,8 @@ class CaseEnded(Exception):
 class Failed(CaseEnded):
     """The target is at fault."""
 
-    def __init__(self, finding: str, *findings: Finding) -> None:
-        super().__init__(failed(finding, findings=findings))
+    def __init__(self, finding: str, *findings: Finding, by_silence: bool = False) -> None:
+        super().__init__(failed(finding, findings=findings, by_silence=by_silence))
 
 
 class Undecided(CaseEnded):

@@ -204,7 +204,10 @@ class Context:
             if subscription.confirmed is not None:
                 confirmed = subscription.confirmed
                 if await self.receive_match(connection, confirmed, within) is None:
-                    raise Failed(f"{connection.name}: the subscription was not confirmed within {within:g} s")
+                    raise Failed(
+                        f"{connection.name}: the subscription was not confirmed within {within:g} s",
+                        by_silence=True,
+                    )
         connection.event(Happening.SUBSCRIBED, by_us=True)
 
     @asynccontextmanager
@@ -300,7 +303,7 @@ class Context:
             if seconds is not None:
                 return seconds
         how = f"the connection ended: {connection.ended}" if connection.over else f"not within {within:g} s"
-        raise Failed(f"{connection.name}: no answer came ({how})")
+        raise Failed(f"{connection.name}: no answer came ({how})", by_silence=not connection.over)
 
     def reading(self, grace_s: float = 1.0) -> Reading:
         """All that was seen so far, understood by the profile: what checkers and assertions look at."""

@@ -120,8 +120,8 @@ class Reading:
 
     @property
     def grace_ns(self) -> int:
-        """``grace_s`` in nanoseconds."""
-        return round(self.grace_s * 1e9)
+        """``grace_s`` in nanoseconds, and the time for which we could not read what had come."""
+        return round((self.grace_s + self.held_up_s) * 1e9)
 
     @property
     def listeners(self) -> list[str]:

@@ -16,7 +16,7 @@ from omega_ai.testkit.case import Case, CaseEnded, NotApplicable, Outcome, Suite
 from omega_ai.testkit.context import Context, Products
 from omega_ai.testkit.history import Happening, History
 from omega_ai.testkit.lag import LagWatch
-from omega_ai.testkit.result import CaseResult, RunResult, Severity, SuiteResult, TargetFacts, WireLine
+from omega_ai.testkit.result import CaseResult, RunResult, SuiteResult, TargetFacts, WireLine
 from omega_ai.testkit.target import Target
 from omega_ai.testkit.verdict import Verdict
 
@@ -223,10 +223,9 @@ class Runner:
 def excuse(outcome: Outcome, lag_s: float) -> Outcome:
     """Turn a failure into unknown if it is that something did not come, and we were held up for long.
 
-    What has findings was judged with that in mind already.
+    Something wrong that came is wrong all the same.
     """
-    proved = any(finding.severity is Severity.FAILURE for finding in outcome.findings)
-    if outcome.verdict is not Verdict.FAIL or proved or lag_s < LAG_LIMIT_S:
+    if outcome.verdict is not Verdict.FAIL or not outcome.by_silence or lag_s < LAG_LIMIT_S:
         return outcome
     text = f"this machine held us up for {lag_s:.1f} s, so it cannot be said: {outcome.finding}"
     return replace(outcome, verdict=Verdict.UNKNOWN, finding=text)

@@ -46,7 +46,7 @@ def check(reading: Reading, *, max_skew_s: float | None = None) -> Check:
             )
     found = findings(reading, "skew", "message at very different times", anomalies)
     found += findings(reading, "skew", f"message {HELD_UP}", doubtful, Severity.UNKNOWN)
-    if not found:
+    if not anomalies:
         found += findings(reading, "slow", "client always behind the others", _slow(reading, behind))
     return Check("skew", len(skews), tuple(found), Distribution.of(skews) if skews else None)
 

@@ -25,7 +25,8 @@ def check(reading: Reading, *, max_age_s: float | None = None) -> Check:
                 continue
             age = (item.utc_ns - item.time_ns) / 1e9
             ages.append(max(0, item.utc_ns - item.time_ns))
-            text = _problem(age, limit)
+            # Nor is it the message's fault that we were late to read it.
+            text = _problem(age, None if limit is None else limit + reading.held_up_s)
             if text is not None:
                 anomalies.append(
                     Anomaly(client, item.at_ns, abs(age), (reading.line(item),), f"{client}: {text}")

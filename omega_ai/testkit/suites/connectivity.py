@@ -86,7 +86,9 @@ async def ping(context: Context) -> Outcome:
         if seconds is None:
             pongs = [item.data for item in connection.history.received if item.opcode == 0xA]
             how = "another payload came back" if pongs else "no pong came"
-            return failed(f"ping of {size} bytes: {how} within 5 s" + _end(connection.ended))
+            return failed(
+                f"ping of {size} bytes: {how} within 5 s" + _end(connection.ended), by_silence=not pongs
+            )
         times.append(seconds * 1000)
     return passed(f"answered in {min(times):.2f} to {max(times):.2f} ms", figures={"ping_ms": max(times)})
 
@@ -123,7 +125,7 @@ async def close(context: Context) -> Outcome:
             if frames
             else "the close frame was not answered"
         )
-        return failed(f"{what} for 5 s")
+        return failed(f"{what} for 5 s", by_silence=True)
     if ended.code != NORMAL:
         return failed(f"closed with 1000, answered by {ended}")
     return passed(f"answered with 1000 in {(context.now_ns() - begin) / 1e6:.1f} ms")
@@ -140,7 +142,7 @@ async def close_empty(context: Context) -> Outcome:
     connection = await context.connect("client")
     ended = await connection.close(None)
     if ended is None:
-        return failed("the connection was still there after 5 s")
+        return failed("the connection was still there after 5 s", by_silence=True)
     if ended.code not in (1000, 1005):
         return failed(f"an empty close was answered by {ended}")
     return passed(f"answered by {'an empty close' if ended.code == 1005 else ended}")
@@ -251,7 +253,7 @@ async def plain_http(context: Context) -> Outcome:
         raw.send(f"{request}\r\n\r\n".encode())
         answer = await raw.read_head()
     if answer is None:
-        return failed("no answer within 5 s, or not HTTP")
+        return failed("no answer within 5 s, or not HTTP", by_silence=True)
     if answer.status == 101:
         return failed("the server upgraded a request that did not ask for it")
     return passed(f"HTTP {answer.status}")

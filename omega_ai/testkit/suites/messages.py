@@ -72,7 +72,7 @@ async def unicode(context: Context) -> Outcome:
     sent = connection.send(payload, number=number, intended_ns=intended)
     answer = await context.receive_stamp(connection, sent)
     if answer is None:
-        return failed(f"no answer within 5 s to a text with {UNICODE!r}")
+        return failed(f"no answer within 5 s to a text with {UNICODE!r}", by_silence=not connection.over)
     message = decode(answer)
     text = answer.data.decode() if message is None else json.dumps(message, ensure_ascii=False)
     if UNICODE not in text:
@@ -100,9 +100,9 @@ async def fragments(context: Context) -> Outcome:
     seconds = await connection.ping(b"between")
     connection.send_more(parts[2:])
     if seconds is None:
-        raise Failed("a ping between two fragments was not answered")
+        raise Failed("a ping between two fragments was not answered", by_silence=not connection.over)
     if await context.receive_stamp(connection, sent) is None:
-        return failed("no answer within 5 s to a message of 4 fragments")
+        return failed("no answer within 5 s to a message of 4 fragments", by_silence=not connection.over)
     await context.settle()
     return judge(context, "1 message in 4 fragments, a ping between them")
 
@@ -223,7 +223,8 @@ async def mistakes(context: Context) -> Outcome:
         connection.send(mistake)
         answer = await connection.receive()
         if answer is None:
-            return failed(f"no error within 5 s after {mistake!r}{_ended(connection.ended)}")
+            text = f"no error within 5 s after {mistake!r}{_ended(connection.ended)}"
+            return failed(text, by_silence=not connection.over)
         message = decode(answer)
         if not matches(message, errors.answer):
             return failed(f"{mistake!r} was answered by {answer.data[:120]!r}, which is no error")

@@ -82,6 +82,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """These servers answer at once or never."""
     monkeypatch.setattr(Exchange, "patience", 1.5)
     monkeypatch.setattr("omega_ai.testkit.conformance.exchange.LINGER", 1.0)
+    monkeypatch.setattr("omega_ai.testkit.conformance.exchange.GLANCE", 0.1)
 
 
 async def put(name: str, *faults: str) -> CaseResult:
