@@ -13,6 +13,7 @@ from omega_ai.testkit.conformance import (
     framing,
     handshake,
     limits,
+    offers,
     utf8,
 )
 from omega_ai.testkit.conformance.family import NAME, Family
@@ -30,7 +31,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     utf8.FAMILY,
     closing.FAMILY,
     handshake.FAMILY,
-    compression.OFFERS,
+    offers.OFFERS,
     compression.PACKED,
 )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from omega_ai.testkit.conformance.compression import INVALID_OFFERS, VALID_OFFERS
 from omega_ai.testkit.conformance.deflating import NAME, Packer, WrongAnswer, read_answer
 from omega_ai.testkit.conformance.frames import RSV1, TEXT, Agreed, FrameReader, Message, frame
+from omega_ai.testkit.conformance.offers import INVALID_OFFERS, VALID_OFFERS
 
 
 def test_no_answer_declines() -> None:
