@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-YOUNG_OBJECTS = 10_000
+YOUNG_OBJECTS = 50_000
 """Allocations between two looks at the youngest objects. Messages are no cycles: they go without it."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -161,8 +162,8 @@ def _check_http(request: Request) -> None:
 
 def _single(request: Request, name: str) -> str:
     values = request.headers.get(name, ())
-    shown = "-".join({"websocket": "WebSocket"}.get(part, part.capitalize()) for part in name.split("-"))
     if len(values) != 1:
+        shown = "-".join({"websocket": "WebSocket"}.get(part, part.capitalize()) for part in name.split("-"))
         raise Refusal(400, f"the request must have exactly one {shown} header")
     return values[0]
 
@@ -177,6 +178,9 @@ def _offered_subprotocols(request: Request) -> tuple[str, ...]:
     return tuple(offered)
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
 def _parse_headers(lines: Sequence[bytes]) -> dict[str, list[str]]:
     headers: dict[str, list[str]] = {}
     for line in lines:
@@ -185,7 +189,7 @@ def _parse_headers(lines: Sequence[bytes]) -> dict[str, list[str]]:
         if not colon or not is_token(name):
             raise ValueError(f"not a header line: {line[:64]!r}")
         value = value.strip(" \t")
-        if any((c < " " and c != "\t") or c == "\x7f" for c in value):
+        if _CONTROL.search(value) is not None:
             raise ValueError(f"control character in the header {name!r}")
         headers.setdefault(name.lower(), []).append(value)
     return headers

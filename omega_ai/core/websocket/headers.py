@@ -29,7 +29,7 @@ def is_token(text: str) -> bool:
 
 def tokens(values: Iterable[str]) -> list[str]:
     """The members of a comma-separated list, over all the lines of a header; empty members are left out."""
-    return [item for value in values for item in (part.strip(" \t") for part in value.split(",")) if item]
+    return [item for value in values for part in value.split(",") if (item := part.strip(" \t"))]
 
 
 def parse_extensions(values: Iterable[str]) -> list[Extension]:

@@ -196,6 +196,7 @@ class Connection(ServerProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give back what admission counted, also for a client that left during its handshake."""
         super().connection_lost(exc)
+        self.session = None  # it and its outbox hold us: without this, only the garbage collector ends it
         if self._admitted is not None:
             self.server.gate.release(self._admitted)
             self._admitted = None
