@@ -184,3 +184,6 @@ MUTANTS: dict[str, tuple[Callable[[], None], str]] = {
     "forget-kept": (_forget_kept, "kill -9 of an ingest"),
 }
 """Name -> the bug, and the fault under which it shows."""
+
+ALONE = frozenset({"drop-buffer"})
+"""Bugs that a standby makes good: they show with one ingest process."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from omega_ai.tests.faults.clients import CHANNELS, Client
 from omega_ai.tests.faults.disturb import FAULTS, Disturber
 from omega_ai.tests.faults.exchange import Exchange
+from omega_ai.tests.faults.plugin import ALONE
 from omega_ai.tests.faults.record import Place, Truth, Witness
 from omega_ai.tests.faults.stage import Redis, SingleRedis, Stage
 
@@ -58,7 +59,8 @@ async def run(
     truth = Truth()
     truth.say = say
     async with Exchange(random.Random(rng.random()), rate) as exchange:
-        stage = Stage(await asyncio.to_thread(redis), exchange.port, mutant)
+        ingests = 1 if mutant in ALONE else 2
+        stage = Stage(await asyncio.to_thread(redis), exchange.port, mutant, ingests)
         async with stage:
             parties = [
                 Client(

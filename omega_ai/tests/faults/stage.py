@@ -153,7 +153,7 @@ class Member:
 class Stage:
     """All of them together: ``async with Stage(...)``."""
 
-    def __init__(self, redis: Redis, exchange_port: int, mutant: str | None) -> None:
+    def __init__(self, redis: Redis, exchange_port: int, mutant: str | None, ingests: int = 2) -> None:
         self.redis = redis
         self._directory = tempfile.TemporaryDirectory(prefix="omega-faults-")
         directory = Path(self._directory.name)
@@ -168,7 +168,7 @@ class Stage:
         common += ["--history-messages", "200000", "--close-timeout", "1"]
         ingest = ["--role", "ingest", "--source", "simulated", *common]
         edge = ["--role", "edge", "--source", "none", "--port", "0", *common]
-        self.ingests = [Member(f"ingest-{n}", directory, environment, *ingest) for n in (1, 2)]
+        self.ingests = [Member(f"ingest-{n}", directory, environment, *ingest) for n in range(1, ingests + 1)]
         self.edge = Member("edge", directory, environment, *edge)
         self.pool = Member("pool", directory, environment, *edge, "--workers", "2")
         self.addresses: list[str] = []
