@@ -29,8 +29,9 @@ from omega_ai.client import ClientError, Echo, Price, ServerUnavailable, TlsErro
 from omega_ai.core.certificates import CertificateError, CertificateInfo
 from omega_ai.core.client_tls import client_context, development_directory, is_loopback
 from omega_ai.data_feed.broker.base import BrokerUnreachable
-from omega_ai.data_feed.broker.redis_address import InvalidAddress, parse_address
+from omega_ai.data_feed.broker.redis_address import InvalidAddress
 from omega_ai.data_feed.broker.redis_connection import open_connection
+from omega_ai.data_feed.broker.redis_place import find_server
 from omega_ai.data_feed.broker.valkey import valkey_binary
 from omega_ai.data_feed.websocket.tls import WARN_DAYS, find_certificate, load_server_context
 
@@ -168,7 +169,7 @@ async def broker(spec: str) -> Finding:
         except BrokerUnreachable as error:
             return Finding("broker", State.FAILURE, str(error))
     try:
-        address = parse_address(spec)
+        address = await find_server(spec, TIMEOUT)
         connection = await open_connection(address, timeout=TIMEOUT, name="omega-doctor")
     except (InvalidAddress, BrokerUnreachable) as error:
         return Finding("broker", State.FAILURE, str(error))

@@ -227,6 +227,18 @@ def cluster_of(url: str, rng: random.Random) -> Cluster:
     return Cluster([replace(template, host=host, port=port or _REDIS_PORT) for host, port in hosts], rng)
 
 
+async def find_server(url: str, timeout: float) -> RedisAddress:  # noqa: ASYNC109 - of each question
+    """A server that takes writes, whatever kind of URL leads to it: to look whether there is one.
+
+    Raises:
+        InvalidAddress: the URL names nothing. BrokerUnreachable: nobody who knows answers.
+    """
+    rng = random.Random()
+    if url.partition("://")[0].endswith("+cluster"):
+        return (await cluster_of(url, rng).slots(timeout))[0][2]
+    return await place_of(url, rng).find(timeout)
+
+
 def _parts(url: str) -> tuple[str, list[tuple[str, int | None]], str, dict[str, str]]:
     """Scheme and user as a URL begins with them, the hosts, the path, the options."""
     try:

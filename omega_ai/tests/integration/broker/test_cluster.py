@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from omega_ai.cli.diagnosis import State
+from omega_ai.cli.diagnosis import broker as broker_finding
 from omega_ai.core.clock import SystemClock
 from omega_ai.data_feed.broker.base import BrokerUnreachable, LeasedBroker, Publication
 from omega_ai.data_feed.broker.cluster import ClusterBroker
@@ -151,6 +153,13 @@ async def test_a_killed_node_is_followed_by_its_replica() -> None:
             await until(lambda: len(seen["trades"]) == 100, 20)
             assert numbers(seen["trades"]) == list(range(1, 101))
             assert_unbroken(seen["trades"])
+
+
+async def test_a_diagnosis_finds_a_node(cluster: ClusterGroup) -> None:
+    """`omega doctor` looks where the URL of a cluster leads."""
+    finding = await broker_finding(cluster.url)
+    assert finding.state is State.OK
+    assert "Valkey" in finding.detail
 
 
 async def test_a_single_server_is_no_cluster_and_says_so() -> None:
