@@ -6,8 +6,6 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-import picows
-import picows.websockets
 import websockets
 from aiohttp import WSMsgType, web
 
@@ -16,37 +14,18 @@ from omega_ai.tests.conformance.echo import echo_server
 MESSAGE_LIMIT = 32 << 20
 
 
-class RawEcho(picows.WSListener):
-    """Sends every data frame back as it came: nothing is checked but what the library checks."""
-
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        """See ``picows.WSListener``."""
-        if frame.msg_type == picows.WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code(), frame.get_close_message())
-            transport.disconnect()
-        elif frame.msg_type == picows.WSMsgType.PING:
-            transport.send_pong(frame.get_payload_as_bytes())
-        elif frame.msg_type != picows.WSMsgType.PONG:
-            transport.send(frame.msg_type, frame.get_payload_as_bytes(), fin=frame.fin)
-
-
 async def picows_raw() -> int:
     """Frames as picows gives them."""
-    server = await picows.ws_create_server(
-        lambda _: RawEcho(), "127.0.0.1", 0, max_frame_size=MESSAGE_LIMIT, websocket_handshake_timeout=5
-    )
-    return _port(server)
+    from omega_ai.tests.conformance.contenders import picows_echo
+
+    return _port(await picows_echo.raw(MESSAGE_LIMIT))
 
 
 async def picows_websockets() -> int:
     """The interface of ``websockets`` on picows."""
+    from omega_ai.tests.conformance.contenders import picows_echo
 
-    async def echo(connection: picows.websockets.ServerConnection) -> None:
-        async for message in connection:
-            await connection.send(message)
-
-    server = await picows.websockets.serve(echo, "127.0.0.1", 0, max_size=MESSAGE_LIMIT)
-    return _port(server)
+    return _port(await picows_echo.like_websockets(MESSAGE_LIMIT))
 
 
 async def websockets_echo() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -50,6 +51,8 @@ def _node_modules() -> Path:
 
 def _command(name: str) -> tuple[list[str], dict[str, str]]:
     """The command of a server, and what its environment needs. Raises ``Unavailable``."""
+    if name.startswith("picows") and importlib.util.find_spec("picows") is None:
+        raise Unavailable("picows is not installed: pip install picows==2.3.1")
     if name in PYTHON:
         return [sys.executable, "-m", "omega_ai.tests.conformance.contenders.python_echo", name], {}
     modules = _node_modules()

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-import aiofastnet
 import pytest
 import uvloop
 
@@ -435,10 +434,10 @@ class TestReload:
         outcome = reloadable.reload(NOW)
         assert (outcome.changed, outcome.error) == (False, None)
 
-    def test_a_transport_that_works_on_the_bare_context_gets_it_too(
+    def test_the_event_loop_of_the_server_gets_it_too(
         self, authority: Authority, ca: Path, tmp_path: Path
     ) -> None:
-        """The server's transport makes connections from OpenSSL's own context: the exchange reaches those."""
+        """uvloop, on which the server runs, makes connections from the same context."""
         reloadable = ReloadableContext(*authority.issue().write(tmp_path), now=NOW)
 
         class Greet(asyncio.Protocol):
@@ -447,7 +446,7 @@ class TestReload:
 
         async def fingerprints() -> tuple[str, str]:
             loop = asyncio.get_running_loop()
-            server = await aiofastnet.create_server(loop, Greet, "127.0.0.1", 0, ssl=reloadable.context)
+            server = await loop.create_server(Greet, "127.0.0.1", 0, ssl=reloadable.context)
             port = server.sockets[0].getsockname()[1]
             seen = []
             for _ in range(2):
