@@ -111,7 +111,8 @@ def serve(
         fallback: What to do while no venue can be reached: nothing, or simulated prices that say so.
         seed: Makes simulated prices repeatable.
         price_interval_ms: Least time between two prices; 0 publishes every change.
-        broker: embedded (a private Valkey), memory, redis://... or rediss://... Also REDIS_URL.
+        broker: embedded (a private Valkey), memory, redis://..., redis+sentinel://..., redis+cluster://...;
+            with rediss for TLS. Also REDIS_URL.
         history_messages: Messages kept of each channel.
         history_seconds: Seconds for which they are kept.
         cert: Certificate of wss: a PEM file or a directory. Also SSL_CERT_PATH. Without it, a development

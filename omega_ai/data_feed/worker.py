@@ -7,6 +7,7 @@ output. When standard input ends, its parent is gone and so is it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -29,7 +30,8 @@ async def _serve() -> int:
     os.dup2(2, 1)
 
     def answer(line: Answer) -> None:
-        answers.write(encode_line(line))
+        with contextlib.suppress(BrokenPipeError):  # the parent is gone: standard input ends as well
+            answers.write(encode_line(line))
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Ctrl-C reaches the whole group of processes; the parent decides when we go.
