@@ -16,11 +16,6 @@ SUITES: Final[dict[str, str]] = {
     "security": "omega_ai.testkit.suites.security:SUITE",
     "tls": "omega_ai.testkit.suites.tls:SUITE",
     "conformance": "omega_ai.testkit.conformance.suite:SUITE",
-    "load": "omega_ai.testkit.load.suites:LOAD",
-    "stress": "omega_ai.testkit.load.suites:STRESS",
-    "soak": "omega_ai.testkit.load.suites:SOAK",
-    "chaos": "omega_ai.testkit.chaos.suites:CHAOS",
-    "network": "omega_ai.testkit.chaos.suites:NETWORK",
 }
 """Name -> ``module:attribute``, in the order in which they are run."""
 
