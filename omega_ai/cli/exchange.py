@@ -75,9 +75,10 @@ def exchange(
         raise UsageError(f"--speed must be a number above 0, or 'max', not {speed!r}.") from None
 
     def ready(addresses: Sequence[ExchangeAddress]) -> None:
-        _show(addresses)
+        # The file first: whoever waits for the last line of the text may then read it.
         if json is not None:
             write_json(json, {a.venue: {"url": a.url, "rest_url": a.rest_url} for a in addresses})
+        _show(addresses)
 
     try:
         run(serve_exchange(options, ready))
