@@ -1,9 +1,11 @@
 # Every target makes what it needs: a Python 3.11 or newer with the venv module, and make, are enough.
-# Overridable: PYTHON (which Python makes the environment), VENV (where it is), ARGS (handed to the command).
+# Overridable: PYTHON (which Python makes the environment), VENV (where it is), ARGS (handed to the command),
+# JOBS (processes that run the tests; 0: in this one).
 
 PYTHON ?= $(shell scripts/find-python $(firstword $(MAKECMDGOALS)))
 VENV ?= .venv
 ARGS ?=
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 LOCKS := requirements/run.lock requirements/test.lock requirements/dev.lock
@@ -19,13 +21,13 @@ DEV := $(VENV)/.dev-installed
 help: ## say what there is
 	@echo "OMEGA BTC AI. Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
-	@echo "Options: PYTHON=python3.12 chooses the Python, ARGS='...' adds arguments."
+	@echo "Options: PYTHON=python3.12 chooses the Python, ARGS='...' adds arguments, JOBS=4 tests in four processes."
 
 run: $(RUN) ## start the feed: ws://localhost:8765, wss://localhost:8766, http://localhost:8767
 	@$(BIN)/omega serve --source live --fallback simulated --log-format console $(ARGS)
 
 test: $(TEST) ## run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(ARGS)
 
 check: $(DEV) ## lint, format, types, borders between the parts
 	$(BIN)/ruff check
@@ -60,7 +62,6 @@ build: $(DEV) ## make the wheel and the source archive in dist/
 
 lock: $(DEV) ## write requirements/*.lock anew from pyproject.toml (UPGRADE=1 takes newer versions)
 	VENV=$(VENV) UPGRADE=$(UPGRADE) scripts/lock
-	@touch $(RUN) $(TEST) $(DEV)
 
 clean: ## remove the environment and everything made by the other targets
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache \
