@@ -85,6 +85,8 @@ class Context:
         """Called, and awaited, in reverse order at the end: to stop what the case started."""
         self.held_up: Callable[[], float] = lambda: 0.0
         """How long, in seconds, our own event loop was held up since the case began."""
+        self.hold_ups: Callable[[], Sequence[tuple[int, int]]] = lambda: ()
+        """When it was: begin and end of each, in nanoseconds of monotonic time."""
         self._progress = progress
         self._connections: list[Connection] = []
         self._options: Options | None = None
@@ -309,6 +311,7 @@ class Context:
         """All that was seen so far, understood by the profile: what checkers and assertions look at."""
         reading = read(self.history, self.profile, end_ns=self.now_ns(), grace_s=grace_s)
         reading.held_up_s = self.held_up()
+        reading.hold_ups = tuple(self.hold_ups())
         return reading
 
     async def settle(self, quiet_s: float = 0.25, limit_s: float = 5.0) -> None:

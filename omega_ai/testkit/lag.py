@@ -39,6 +39,27 @@ class LagWatch:
         current = now - self._ticked - INTERVAL_S
         return max([lag for at, lag in self._lags if at >= since] + [current, 0.0])
 
+    def hold_ups(self, since: float) -> tuple[tuple[int, int], ...]:
+        """Begin and end, in nanoseconds of the clock, of those that ended at ``since`` or later."""
+        found = [(at, lag) for at, lag in self._lags if at >= since]
+        now = self._clock.monotonic()
+        current = now - self._ticked - INTERVAL_S
+        if current >= WORTH_NOTING_S:
+            found.append((now, current))
+        return tuple((round((at - lag) * 1e9), round(at * 1e9)) for at, lag in found)
+
+    async def calm(self, within: float, quiet_s: float = 0.5) -> bool:
+        """Wait until we were not held up for ``quiet_s`` seconds; False if that did not come in time."""
+        deadline = self._clock.monotonic() + within
+        begin = self._clock.monotonic()
+        while (now := self._clock.monotonic()) < deadline:
+            if self.worst(begin) >= WORTH_NOTING_S:
+                begin = now
+            elif now - begin >= quiet_s:
+                return True
+            await asyncio.sleep(INTERVAL_S)
+        return False
+
     async def _watch(self) -> None:
         while True:
             self._ticked = self._clock.monotonic()

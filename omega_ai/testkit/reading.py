@@ -111,7 +111,9 @@ class Reading:
     grace_s: float = 1.0
     """How long before an end a message may have been sent and still be on its way."""
     held_up_s: float = 0.0
-    """How long we ourselves were held up: what is late by no more than that is not proved late."""
+    """How long we ourselves were held up at most: what is not there after so long may still be unread."""
+    hold_ups: tuple[tuple[int, int], ...] = ()
+    """When we were held up: begin and end of each."""
 
     @property
     def examined(self) -> int:
@@ -133,6 +135,14 @@ class Reading:
         seconds = (at_ns - self.history.start_ns) / 1e9
         windows = [w for w in self.history.faults if w.start_s <= seconds <= w.end_s]
         return max(windows, key=lambda w: w.start_s).name if windows else None
+
+    def excused_s(self, begin_ns: int, end_ns: int) -> float:
+        """By how much what took from ``begin_ns`` to ``end_ns`` may have been late through this machine.
+
+        Twice our own hold-ups: what held us up will have held up a server beside us too.
+        """
+        held = (min(end_ns, end) - max(begin_ns, begin) for begin, end in self.hold_ups)
+        return 2 * sum(part for part in held if part > 0) / 1e9
 
     def line(self, seen: Seen) -> WireLine:
         """A message as evidence."""

@@ -6,14 +6,17 @@ import asyncio
 import platform
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
+
+from msgspec.structs import replace as changed
 
 from omega_ai import __version__
 from omega_ai.core.clock import Clock, SystemClock
 from omega_ai.core.timestamps import format_utc
 from omega_ai.testkit.case import Case, CaseEnded, NotApplicable, Outcome, Suite, failed, unknown
 from omega_ai.testkit.context import Context, Products
+from omega_ai.testkit.doubt import TRIES, is_busy, is_doubtful, unconfirmed, worth_repeating
 from omega_ai.testkit.history import Happening, History
 from omega_ai.testkit.lag import LagWatch
 from omega_ai.testkit.result import CaseResult, RunResult, SuiteResult, TargetFacts, WireLine
@@ -28,6 +31,8 @@ CLEANUP_TIMEOUT = 15.0
 
 LAG_LIMIT_S = 2.0
 """Held up for longer, we cannot say that an answer did not come in the usual 5 seconds."""
+CALM_WAIT_S = 5.0
+"""Seconds for which another try waits until the machine has less to do."""
 
 
 class Observer(Protocol):
@@ -54,6 +59,16 @@ class Silent:
 
     def case_ended(self, result: CaseResult) -> None:
         """See ``Observer``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A case was put to the target once."""
+
+    result: CaseResult
+    products: Products
+    doubtful: bool
+    """It is worth another try."""
 
 
 class Runner:
@@ -131,14 +146,23 @@ class Runner:
         slots = asyncio.Semaphore(AT_ONCE)
         results: dict[str, CaseResult] = {}
 
+        first: dict[str, Try] = {}
+
         async def one(case: Case) -> None:
             async with slots:
-                results[case.id] = await self.run_case(case)
+                first[case.id] = tried = await self._try(case)
+            if not tried.doubtful:
+                results[case.id] = self._ended(tried)
 
         await asyncio.gather(*(one(case) for case in cases if not case.alone))
         for case in cases:
             if case.alone:
                 await one(case)
+        doubtful = [case for case in cases if first[case.id].doubtful]
+        again = worth_repeating(len(doubtful), len(cases))
+        for case in doubtful:  # one by one, when nothing else runs
+            tried = first[case.id]
+            results[case.id] = self._ended(await self._try_again(case, tried) if again else tried)
         return results
 
     async def run_case(self, case: Case) -> CaseResult:
@@ -146,32 +170,62 @@ class Runner:
         if self._lag is None:
             async with LagWatch(self.clock) as self._lag:
                 try:
-                    return await self._run_case(case, self._lag)
+                    return await self.run_case(case)
                 finally:
                     self._lag = None
-        return await self._run_case(case, self._lag)
+        tried = await self._try(case)
+        return self._ended(await self._try_again(case, tried) if tried.doubtful else tried)
 
-    async def _run_case(self, case: Case, lag: LagWatch) -> CaseResult:
+    def _ended(self, tried: Try) -> CaseResult:
+        """This is how the case ended: keep what it leaves, tell of it."""
+        self.products.add(tried.products)
+        self._observer.case_ended(tried.result)
+        return tried.result
+
+    async def _try_again(self, case: Case, first: Try) -> Try:
+        """Put a doubtful case to the target until it is seen twice to fail, or once to pass."""
+        failures = int(first.result.verdict is Verdict.FAIL)
+        last = first
+        for number in range(1, TRIES):
+            self._observer.case_progressed(case, "once more, as this machine was busy", None)
+            if self._lag is not None:
+                await self._lag.calm(CALM_WAIT_S)
+            last = await self._try(case, number)
+            verdict = last.result.verdict
+            if verdict is Verdict.PASS:
+                note = unconfirmed(first.result.verdict, first.result.finding)
+                return replace(last, result=changed(last.result, findings=(*last.result.findings, note)))
+            if verdict is Verdict.FAIL:
+                if failures or not last.doubtful:
+                    return last
+                failures += 1
+        return last
+
+    async def _try(self, case: Case, number: int = 0) -> Try:
+        lag = self._lag
+        assert lag is not None  # noqa: S101 - a suite, or a case alone, is watched
         begin = self.clock.monotonic()
         skipped = self._unfit(case)
         outcome = unknown("")
         history: History | None = None
+        products = Products()
         if skipped is None:
             context = Context(
                 self.target,
-                seed=self.seed,
+                seed=self.seed + number,
                 name=case.id,
                 clock=self.clock,
                 start_ns=round(self._start * 1e9),
                 progress=lambda text, share: self._observer.case_progressed(case, text, share),
             )
             context.held_up = lambda: lag.worst(begin)
+            context.hold_ups = lambda: lag.hold_ups(begin)
             history = context.history
             try:
                 outcome = excuse(await self._outcome(case, context), lag.worst(begin))
             except NotApplicable as reason:
                 skipped = str(reason)
-            self.products.add(context.products)
+            products = context.products
         result = CaseResult(
             id=case.id,
             suite=case.suite,
@@ -188,8 +242,8 @@ class Runner:
             reproduce=self._reproduce(case),
             figures=dict(outcome.figures),
         )
-        self._observer.case_ended(result)
-        return result
+        doubtful = skipped is None and is_doubtful(outcome, busy=is_busy(lag.worst(begin)))
+        return Try(result, products, doubtful)
 
     def _unfit(self, case: Case) -> str | None:
         lacking = self.target.lacks(case.needs)

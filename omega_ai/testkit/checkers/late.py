@@ -25,7 +25,7 @@ def check(reading: Reading, *, max_latency_s: float | None = None) -> Check:
             if latency > limit * 1e9:
                 seconds = latency / 1e9
                 text = f"{seconds:.3f} s to {client}, {limit:g} s are allowed"
-                proved = seconds > limit + reading.held_up_s
+                proved = seconds > limit + reading.excused_s(item.stamp.intended_ns, item.at_ns)
                 (anomalies if proved else doubtful).append(
                     Anomaly(client, item.at_ns, seconds, (reading.line(item),), text)
                 )

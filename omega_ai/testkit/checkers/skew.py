@@ -40,7 +40,7 @@ def check(reading: Reading, *, max_skew_s: float | None = None) -> Check:
         if skew > limit * 1e9 and not _replayed(reading, last):
             text = f"{last.client} got it {skew / 1e9:.3f} s after {first.client}, {limit:g} s are allowed"
             evidence = (reading.line(first), reading.line(last))
-            proved = skew > (limit + reading.held_up_s) * 1e9
+            proved = skew > (limit + reading.excused_s(first.at_ns, last.at_ns)) * 1e9
             (anomalies if proved else doubtful).append(
                 Anomaly(last.client, last.at_ns, skew / 1e9, evidence, text)
             )

@@ -27,7 +27,7 @@ async def handshake(context: Context) -> Outcome:
     try:
         connection = await context.connect("client", must=False)
     except ConnectFailed as error:
-        return failed(f"no connection: {error}")
+        return failed(f"no connection: {error}", by_silence=error.stage == "timeout")
     milliseconds = (context.now_ns() - begin) / 1e6
     return passed(
         f"{connection.response.status} {connection.response.phrase}".rstrip() + f" in {milliseconds:.1f} ms",
@@ -192,12 +192,14 @@ async def idle(context: Context) -> Outcome:
 async def many(context: Context) -> Outcome:
     """Connect all, then a round trip on each."""
     times: list[int] = []
+    late: list[bool] = []
 
     async def one(number: int) -> str | None:
         begin = context.now_ns()
         try:
             connection = await context.connect(f"client {number}", must=False, within=10.0)
         except ConnectFailed as error:
+            late.append(error.stage == "timeout")
             return str(error)
         times.append(context.now_ns() - begin)
         await context.round_trip(connection, 10.0)
@@ -206,7 +208,7 @@ async def many(context: Context) -> Outcome:
     reached = 5 if context.profile.read_only else CONNECTIONS
     refused = [why for why in await asyncio.gather(*map(one, range(reached))) if why is not None]
     if refused:
-        return failed(f"{len(refused)} of {reached} could not connect: {refused[0]}")
+        return failed(f"{len(refused)} of {reached} could not connect: {refused[0]}", by_silence=all(late))
     connect = Distribution.of(times)
     context.products.histograms["connect"] = connect
     p95 = connect.percentile(95) / 1e6

@@ -38,13 +38,13 @@ async def again_and_again(context: Context) -> Outcome:
         try:
             connection = await context.connect("client", must=False)
         except ConnectFailed as error:
-            return failed(f"refused the {number + 1}th time: {error}")
+            return failed(f"refused the {number + 1}th time: {error}", by_silence=error.stage == "timeout")
         connects.append(context.now_ns() - begin)
         await context.round_trip(connection)
         if number % 2:
             connection.abort()
         elif await connection.close() is None:
-            return failed(f"the {number + 1}th connection was not closed within 5 s")
+            return failed(f"the {number + 1}th connection was not closed within 5 s", by_silence=True)
     worst = Distribution.of(connects).maximum / 1e6
     return passed(f"{times} times, the slowest in {worst:.1f} ms", figures={"reconnect_max_ms": worst})
 
@@ -64,12 +64,18 @@ async def storm(context: Context) -> Outcome:
             for client in clients:
                 client.abort()
     except ConnectFailed as error:
-        return failed(f"{STORM} clients that come at once are not all let in, to begin with: {error}")
+        return failed(
+            f"{STORM} clients that come at once are not all let in, to begin with: {error}",
+            by_silence=error.stage == "timeout",
+        )
+
+    late: list[bool] = []
 
     async def back(number: int) -> str | None:
         try:
             connection = await context.connect(f"client {number + 1}", within=10.0, must=False)
         except ConnectFailed as error:
+            late.append(error.stage == "timeout")
             return str(error)
         await context.round_trip(connection, 10.0)
         return None
@@ -78,7 +84,7 @@ async def storm(context: Context) -> Outcome:
     refused = [why for why in await asyncio.gather(*map(back, range(STORM))) if why is not None]
     seconds = (context.now_ns() - begin) / 1e9
     if refused:
-        return failed(f"{len(refused)} of {STORM} could not come back: {refused[0]}")
+        return failed(f"{len(refused)} of {STORM} could not come back: {refused[0]}", by_silence=all(late))
     return passed(f"all {STORM} were back after {seconds:.2f} s", figures={"storm_ms": seconds * 1000})
 
 
@@ -222,7 +228,8 @@ async def come_back(context: Context, name: str, position: Position) -> Connecti
     connection.send(text)
     answer = await context.receive_match(connection, profile_resume.answer)
     if answer is None:
-        raise Failed(f"{name}: no answer within 5 s to the wish to resume{_ended(connection)}")
+        why = f"{name}: no answer within 5 s to the wish to resume{_ended(connection)}"
+        raise Failed(why, by_silence=not connection.over)
     recovered = profile_resume.recovered is None or field_of(answer, profile_resume.recovered) is True
     connection.event(Happening.SUBSCRIBED, RECOVERED if recovered else NOT_RECOVERED, by_us=True)
     return connection

@@ -190,7 +190,7 @@ async def slow_handshakes(context: Context) -> Outcome:
         return passed(f"newcomers were served, the slow ones were given up after {seconds:.1f} s")
     text = f"a handshake that is never finished is waited for longer than {wait:g} s"
     if limit is not None:
-        return failed(text)
+        return failed(text, by_silence=True)
     return passed("newcomers were served", warnings=[warning("slow handshake", text)])
 
 
@@ -374,7 +374,8 @@ async def _beside(context: Context, name: str, frame: bytes, count: int, *, deaf
     connection.abort()
     figures = {"bystander_max_ms": worst * 1000}
     if worst > limit:
-        return failed(f"a bystander waited {worst:.2f} s, {limit:g} s are allowed", figures=figures)
+        text = f"a bystander waited {worst:.2f} s, {limit:g} s are allowed"
+        return failed(text, figures=figures, by_silence=True)
     how = f"; the sender was stopped: {connection.ended}" if connection.ended is not None else ""
     return passed(f"a bystander waited {worst * 1000:.1f} ms at most{how}", figures=figures)
 
@@ -395,7 +396,7 @@ async def silent_connections(context: Context) -> Outcome:
         try:
             newcomer = await context.connect("newcomer", must=False)
         except ConnectFailed as error:
-            return failed(f"a newcomer was kept out: {error}")
+            return failed(f"a newcomer was kept out: {error}", by_silence=error.stage == "timeout")
         seconds = await context.round_trip(newcomer)
     return passed(f"a newcomer beside 100 silent connections was answered in {seconds * 1000:.1f} ms")
 

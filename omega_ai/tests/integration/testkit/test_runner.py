@@ -22,7 +22,7 @@ from omega_ai.testkit.case import (
 from omega_ai.testkit.context import Context
 from omega_ai.testkit.lag import LagWatch
 from omega_ai.testkit.profile import load_profile
-from omega_ai.testkit.result import CaseResult
+from omega_ai.testkit.result import CaseResult, Finding, Severity
 from omega_ai.testkit.runner import Runner, excuse
 from omega_ai.testkit.target import Target
 from omega_ai.testkit.verdict import Verdict
@@ -172,6 +172,71 @@ async def test_a_hold_up_of_our_own_is_measured() -> None:
         await asyncio.sleep(0.1)
         assert watch.worst(begin) >= 0.3
         assert watch.worst(clock.monotonic()) < 0.3
+
+
+def outcomes(*verdicts: Verdict, **options):
+    """A case that ends in these ways, one after the other, and then in the last of them."""
+    left = list(verdicts)
+    tries = []
+
+    async def run(context: Context) -> Outcome:
+        tries.append(context.seed)
+        verdict = left.pop(0) if len(left) > 1 else left[0]
+        return Outcome(verdict=verdict, finding=f"try {len(tries)}", **options)
+
+    return run, tries
+
+
+LATE = Finding(kind="late", text="1 message late")
+WRONG = Finding(kind="corrupted", text="1 message corrupted")
+
+
+@pytest.mark.parametrize(
+    ("seen", "options", "verdict", "tries"),
+    [
+        ([Verdict.FAIL, Verdict.PASS], {"by_silence": True}, Verdict.PASS, 2),
+        ([Verdict.FAIL, Verdict.PASS], {"findings": (LATE,)}, Verdict.PASS, 2),
+        ([Verdict.FAIL], {"by_silence": True}, Verdict.FAIL, 2),
+        ([Verdict.FAIL], {"findings": (LATE, WRONG)}, Verdict.FAIL, 1),
+        ([Verdict.FAIL, Verdict.PASS], {}, Verdict.FAIL, 1),
+        ([Verdict.UNKNOWN, Verdict.FAIL], {}, Verdict.FAIL, 2),
+        ([Verdict.UNKNOWN, Verdict.FAIL], {"by_silence": True}, Verdict.FAIL, 3),
+        ([Verdict.UNKNOWN], {}, Verdict.UNKNOWN, 3),
+        ([Verdict.PASS], {}, Verdict.PASS, 1),
+    ],
+)
+async def test_on_a_busy_machine_what_did_not_come_must_be_missing_twice(
+    monkeypatch: pytest.MonkeyPatch, seen, options, verdict: Verdict, tries: int
+) -> None:
+    """And what came and was wrong, once."""
+    monkeypatch.setattr("omega_ai.testkit.runner.is_busy", lambda lag_s: True)
+    monkeypatch.setattr("omega_ai.testkit.runner.CALM_WAIT_S", 0.0)
+    run, seeds = outcomes(*seen, **options)
+    result = await result_of(run)
+    assert (result.verdict, len(seeds)) == (verdict, tries)
+    told = [one for one in result.findings if one.kind == "unconfirmed"]
+    assert bool(told) is (verdict is Verdict.PASS and tries > 1)
+    assert all(one.severity is Severity.WARNING and "try 1" in one.text for one in told)
+
+
+async def test_on_a_machine_at_rest_a_failure_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault that comes now and then is a fault."""
+    monkeypatch.setattr("omega_ai.testkit.runner.is_busy", lambda lag_s: False)
+    run, seeds = outcomes(Verdict.FAIL, Verdict.PASS, by_silence=True)
+    assert (await result_of(run)).verdict is Verdict.FAIL
+    assert len(seeds) == 1
+
+
+async def test_where_much_is_doubtful_nothing_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no chance then: the target is gone, say."""
+    monkeypatch.setattr("omega_ai.testkit.runner.CALM_WAIT_S", 0.0)
+    suite = Suite("suite", "a suite")
+    run, seeds = outcomes(Verdict.UNKNOWN)
+    for number in range(20):
+        suite.case(f"case {number}", "", expectation="")(run)
+    target = Target("ws://127.0.0.1:1/", load_profile("echo"))
+    result = await Runner(target, seed=1).run_suite(suite)
+    assert len(seeds) == len(result.cases) == 20
 
 
 @pytest.mark.parametrize(

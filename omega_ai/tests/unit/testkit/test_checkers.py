@@ -286,17 +286,28 @@ def test_late_counts_from_the_intended_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held_up_s", "verdict"), [(0.0, Verdict.FAIL), (0.4, Verdict.FAIL), (0.6, Verdict.UNKNOWN)]
+    ("hold_ups", "verdict"),
+    [
+        ((), Verdict.FAIL),
+        (((1500, 1700),), Verdict.FAIL),
+        (((1500, 1800),), Verdict.UNKNOWN),
+        (((1500, 1650), (2000, 2150)), Verdict.UNKNOWN),
+        (((0, 900), (3600, 9000)), Verdict.FAIL),
+    ],
+    ids=["none", "too short", "long enough", "together", "at other times"],
 )
-def test_late_by_no_more_than_we_were_held_up_is_unknown(held_up_s: float, verdict: Verdict) -> None:
-    """Whose fault it is cannot be said."""
+def test_late_by_no_more_than_this_machine_explains_is_unknown(
+    hold_ups: tuple[tuple[int, int], ...], verdict: Verdict
+) -> None:
+    """Whose fault it is cannot be said, if we were held up (for half as long) while it was on its way."""
     story = Story("a", "b")
     story.opens("publisher")
     message = story.news(story.sends("publisher", 1000, 0))
     story.sees("a", 1000, message)
     story.sees("b", 3500, message)
     reading = story.reading()
-    reading.held_up_s = held_up_s
+    start = reading.history.start_ns
+    reading.hold_ups = tuple((start + a * 10**6, start + b * 10**6) for a, b in hold_ups)
     assert check("late", reading).verdict is verdict
     assert check("skew", reading).verdict is verdict
 
