@@ -315,10 +315,15 @@ class Context:
         return reading
 
     async def settle(self, quiet_s: float = 0.25, limit_s: float = 5.0) -> None:
-        """Wait until nothing has arrived for ``quiet_s`` seconds, at most ``limit_s``."""
+        """Wait until nothing has arrived for ``quiet_s`` seconds, at most ``limit_s``.
+
+        Of a server that sends messages of its own all the time, what it only passes on is waited for.
+        """
         deadline = self.clock.monotonic() + limit_s
+        feed = self.profile.feed
+        stamped = feed is not None and feed.own
         seen = -1
-        while seen != (now := self.history.messages) and self.clock.monotonic() < deadline:
+        while seen != (now := self.history.arrived(stamped=stamped)) and self.clock.monotonic() < deadline:
             seen = now
             await asyncio.sleep(quiet_s)
 

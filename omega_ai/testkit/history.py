@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from omega_ai.core.websocket.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from omega_ai.testkit.result import FaultWindow, WireLine
+from omega_ai.testkit.stamp import MARK
 
 RETAINED_BYTES: Final = 256 << 20
 """Bytes of payload that one client's history keeps; what comes later is counted, and leaves verdicts open."""
@@ -138,6 +139,12 @@ class History:
         return sum(
             item.opcode in (TEXT, BINARY) for client in self.clients.values() for item in client.received
         )
+
+    def arrived(self, *, stamped: bool) -> int:
+        """As ``messages``; ``stamped``: without those that carry no stamp."""
+        if not stamped:
+            return self.messages
+        return sum(MARK in item.data for client in self.clients.values() for item in client.received)
 
     def wire(self, *, limit: int = 200, clients: Iterable[str] | None = None) -> tuple[WireLine, ...]:
         """The wire log in order of time; of a longer one, the beginning and the end."""

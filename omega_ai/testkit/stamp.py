@@ -15,7 +15,8 @@ RUN_LENGTH: Final = 8
 MAX_STAMP: Final = 1 << 24
 """Characters that a stamp may have, padding included."""
 
-_MARK: Final = b"o1:"
+MARK: Final = b"o1:"
+"""How every stamp begins."""
 _FIND: Final = re.compile(rb"o1:([0-9A-Za-z]{8}):([0-9]{1,9}):([0-9]{1,15}):([0-9]{1,20}):(x*):([0-9a-f]{8})")
 _LOOSE: Final = re.compile(rb"o1:([0-9A-Za-z]{8}):")
 # What is left of a stamp whose end was cut or whose digits were damaged: enough to say that it was ours.
@@ -40,7 +41,7 @@ class Damaged(NamedTuple):
 
 def make_stamp(run: str, client: int, number: int, intended_ns: int, size: int = 0) -> bytes:
     """A stamp, padded to ``size`` bytes if it is shorter."""
-    head = b"%s%s:%d:%d:%d:" % (_MARK, run.encode("ascii"), client, number, intended_ns)
+    head = b"%s%s:%d:%d:%d:" % (MARK, run.encode("ascii"), client, number, intended_ns)
     padding = b"x" * max(0, min(size, MAX_STAMP) - len(head) - 9)
     body = head + padding
     return b"%s:%08x" % (body, crc32(body))

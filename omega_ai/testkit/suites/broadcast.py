@@ -16,6 +16,9 @@ LISTENERS = 10
 MESSAGES = 100
 RATE = 80.0
 ALL = (*DELIVERY, "unequal", "skew", "stale")
+MANY = 12_000
+MANY_LISTENERS = 2
+MANY_RATE = 4000.0
 STALLED_BYTES = 65_536
 STALLED_MESSAGES = 200
 LISTEN_S = 4.0
@@ -86,6 +89,31 @@ async def publishers(context: Context) -> Outcome:
         )
         await context.settle()
         return judge(context, "100 messages of 5 publishers to each other", ALL)
+
+
+@SUITE.case(
+    "many",
+    f"{MANY:,} messages reach {MANY_LISTENERS} listeners",
+    expectation="each once, in order, the same for all: a loss of 1 in 10,000 at one of them shows",
+    needs=[Need.PUBLISH],
+    alone=True,
+    timeout=90.0,
+)
+async def many(context: Context) -> Outcome:
+    """As fast as the server allows one client to send; latency is not judged."""
+    rate = min(MANY_RATE, context.profile.limits.rate)
+    if rate < MANY_RATE / 4:
+        raise NotApplicable(f"its profile allows {rate:g} messages a second, and {MANY:,} would take long")
+    publisher = await context.connect("publisher")
+    async with context.clients(MANY_LISTENERS, listen=True) as listeners:
+        sent = []
+        await at_rate(
+            context, rate, MANY, lambda _, at: sent.append(context.publish(publisher, intended_ns=at))
+        )
+        await arrive(context, sent, listeners, within=30.0)
+        await context.settle()
+        names = ["lost", "duplicated", "reordered", "corrupted", "unexpected", "unequal"]
+        return judge(context, f"{MANY:,} messages to {MANY_LISTENERS} listeners", names)
 
 
 @SUITE.case(

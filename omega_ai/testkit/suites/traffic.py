@@ -43,7 +43,7 @@ async def arrive(
 ) -> bool:
     """Wait until every one of ``clients`` has every one of ``posts``; False if not all came.
 
-    When nothing new comes for a grace period, it is not waited for any longer.
+    When none of them comes for a grace period, it is not waited for any longer.
     """
     wanted = {read_stamp(post.data) for post in posts}
     missing = {id(client): set(wanted) for client in clients}
@@ -53,15 +53,19 @@ async def arrive(
     while True:
         for client in clients:
             received = client.history.received
+            left = missing[id(client)]
+            before = len(left)
             for item in received[places[id(client)] :]:
-                missing[id(client)].discard(read_stamp(item.data))
-            if len(received) > places[id(client)]:
+                left.discard(read_stamp(item.data))
+            if len(left) < before:  # not: anything, for a feed of its own is never quiet
                 quiet_since = context.clock.monotonic()
             places[id(client)] = len(received)
         if not any(missing.values()):
             return True
         now = context.clock.monotonic()
-        if now > deadline or now > quiet_since + max(2 * GRACE_S, context.profile.limits.max_latency_s):
+        # As long as it takes to say that what is not there is lost: see Reading.grace_s.
+        patience = max(2 * GRACE_S, context.profile.limits.max_latency_s) + context.held_up()
+        if now > deadline or now > quiet_since + patience:
             return False
         await asyncio.sleep(0.01)
 

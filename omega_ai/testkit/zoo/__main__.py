@@ -11,7 +11,7 @@ from pathlib import Path
 import uvloop
 
 from omega_ai.testkit.result import CaseResult
-from omega_ai.testkit.zoo.catalogue import EXHIBITS, RIGHT
+from omega_ai.testkit.zoo.catalogue import EXHIBITS, RIGHT, Exhibit
 from omega_ai.testkit.zoo.prove import Proof, alarms, prove_all
 
 _HEAD = """\
@@ -53,16 +53,34 @@ def page(proofs: Sequence[Proof], raised: Sequence[CaseResult], runs: int, right
     return "\n".join(lines)
 
 
-async def _run(runs: int, right: int, at_once: int) -> tuple[list[Proof], list[CaseResult]]:
+async def _run(
+    runs: int, right: int, at_once: int, right_at_once: int
+) -> tuple[list[Proof], list[CaseResult]]:
     raised: list[CaseResult] = []
+    slots = asyncio.Semaphore(right_at_once)
+    done = 0
 
-    async def all_right() -> None:
-        for seed in range(right):
-            for found in await asyncio.gather(*(alarms(exhibit, seed) for exhibit in RIGHT)):
-                raised.extend(found)
+    async def one_right(exhibit: Exhibit, seed: int) -> None:
+        nonlocal done
+        async with slots:
+            found = await alarms(exhibit, seed)
+        raised.extend(found)
+        done += 1
+        for case in found:
+            print(f"false alarm: {exhibit.name}, seed {seed}: {said(case)}", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(f"\r{done} of {right * len(RIGHT)} right runs", end="", file=sys.stderr, flush=True)
 
-    proofs, _ = await asyncio.gather(prove_all(EXHIBITS, range(runs), at_once), all_right())
+    proofs, *_ = await asyncio.gather(
+        prove_all(EXHIBITS, range(runs), at_once),
+        *(one_right(exhibit, seed) for seed in range(right) for exhibit in RIGHT),
+    )
     return proofs, raised
+
+
+def said(case: CaseResult) -> str:
+    """A case's verdict in one line."""
+    return f"{case.id}: {case.verdict}: {case.finding}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,16 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=1, help="runs of each faulty server")
     parser.add_argument("--right-runs", type=int, default=1, help="runs of all cases on each right server")
     parser.add_argument("--at-once", type=int, default=4, help="faulty servers at the same time")
+    parser.add_argument("--right-at-once", type=int, default=2, help="right servers at the same time")
     parser.add_argument("--write", type=Path, help="write the table to this file")
     given = parser.parse_args(arguments)
-    proofs, raised = uvloop.run(_run(given.runs, given.right_runs, given.at_once))
+    proofs, raised = uvloop.run(_run(given.runs, given.right_runs, given.at_once, given.right_at_once))
     missed = [proof for proof in proofs if proof.caught < proof.runs]
     for proof in missed:
         print(f"{proof.exhibit.name}: caught {proof.caught} of {proof.runs}", file=sys.stderr)
         for text in proof.missed:
             print(f"  {text}", file=sys.stderr)
-    for case in raised:
-        print(f"false alarm: {case.id}: {case.verdict}: {case.finding}", file=sys.stderr)
     if given.write is not None:
         given.write.write_text(page(proofs, raised, given.runs, given.right_runs), encoding="utf-8")
     print(

@@ -29,6 +29,7 @@ class Exhibit:
 
 EXHIBITS: Final = (
     Exhibit("loses-for-one", delivery.LosesForOne, "broadcast.fan-out", "lost"),
+    Exhibit("loses-1-in-10,000-for-one", delivery.RarelyForOne, "broadcast.many", "lost"),
     Exhibit("loses-for-all", delivery.LosesForAll, "broadcast.fan-out", "lost"),
     Exhibit("loses-tail", delivery.LosesTail, "broadcast.burst", "lost"),
     Exhibit("loses-echo", delivery.LosesEcho, "messages.burst", "lost"),

@@ -36,6 +36,19 @@ class LosesForOne(_Counting):
             super().deliver(visitor, data)
 
 
+class RarelyForOne(_Counting):
+    """Loses one message in 10,000, for one listener only."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.which = self.rng.randrange(10_000)
+
+    def deliver(self, visitor: Visitor, data: bytes) -> None:
+        """See the class."""
+        if self.count(visitor, data) % 10_000 != self.which or visitor is not self.listeners[-1]:
+            super().deliver(visitor, data)
+
+
 class LosesForAll(Site):
     """Loses one published message in 50 for everybody, before it is numbered."""
 
