@@ -64,6 +64,11 @@ class ManualScheduler:
         heapq.heappush(self._heap, (entry.due, self._count, entry))
         return entry
 
+    def turn(self) -> None:
+        """Run what was queued before this call, as one turn of an event loop does."""
+        for _ in range(len(self._soon)):
+            self._soon.popleft()()
+
     def run(self) -> None:
         """Run what is due now, and what that makes due, until nothing is."""
         while True:

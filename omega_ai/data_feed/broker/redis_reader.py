@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,9 @@ from omega_ai.data_feed.broker.redis_connection import RedisConnection
 from omega_ai.data_feed.broker.redis_script import POSITION, POSITION_SHA, keys_of
 
 _NOTHING = Position("", 0)
+
+AT_ONCE = 1000
+"""Messages of a history that are taken in before the event loop has its turn."""
 
 
 class Reader:
@@ -108,7 +112,11 @@ class Reader:
         if epoch is None or seq is None:
             return History(position, [], whole=False)
         position = Position(epoch.decode(), int(seq))
-        publications = _publications(channel, position, entries)
+        publications: list[Publication] = []
+        for first in range(0, len(entries), AT_ONCE):
+            publications += _publications(channel, position, entries[first : first + AT_ONCE])
+            if first + AT_ONCE < len(entries):
+                await asyncio.sleep(0)  # a long history must not hold up what is live
         if since is None:
             publications.reverse()
             publications = _tail_without_gap(publications, position.seq)

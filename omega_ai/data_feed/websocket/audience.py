@@ -89,9 +89,12 @@ class FanOut:
         self._dirty.append(audience)
         if len(self._dirty) == 1:
             self._turn_began = self.clock.monotonic()
-            self.scheduler.soon(self._flush)
+            self.scheduler.soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what is due now: at the end of the turn, or before something that takes long."""
+        if not self._dirty:
+            return
         dirty, self._dirty = self._dirty, []
         for audience in dirty:
             audience.flush()

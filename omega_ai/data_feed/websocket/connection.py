@@ -172,7 +172,7 @@ class Connection(ServerProtocol):
     def on_drained(self) -> None:
         """The kernel takes bytes again."""
         if self.session is not None:
-            self.session.outbox.resume()
+            self.session.drained()
 
     def on_close(self, code: int, reason: str) -> None:
         """The client said goodbye; it gets nothing more."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from omega_ai.core.clock import Clock
-from omega_ai.data_feed.broker.base import History, Position, Publication
+from omega_ai.data_feed.broker.base import History, Position
 from omega_ai.data_feed.websocket import messages as wire
 from omega_ai.data_feed.websocket.errors import MessageError
 
 if TYPE_CHECKING:
+    from omega_ai.data_feed.websocket.backlog import Backlog
+    from omega_ai.data_feed.websocket.replays import Replays
     from omega_ai.data_feed.websocket.session import Session
 
 
@@ -51,12 +53,20 @@ class Channels(Protocol):
         """The newest position of a published channel."""
         ...
 
-    def missed(self, channel: str, since: Position) -> list[bytes] | None:
-        """Frames after ``since`` up to the position, or None if that cannot be told from memory."""
+    def backlog(self, channel: str, since: Position, history: History | None = None) -> Backlog | None:
+        """Everything from ``since`` up to the position, shared between those who resume together.
+
+        None if that cannot be told from memory, nor from memory and ``history``.
+        """
         ...
 
-    def frames(self, publications: Sequence[Publication]) -> list[bytes]:
-        """The frames of publications read from history; shared between those who resume together."""
+    def replay(self, session: Session, subscription: Subscription, since: Position, backlog: Backlog) -> None:
+        """Bring ``session`` up to date, in turn with others; see ``Replays.start``."""
+        ...
+
+    @property
+    def replays(self) -> Replays:
+        """Those under way."""
         ...
 
     def newest(self, channel: str) -> bytes | None:
@@ -67,6 +77,12 @@ class Channels(Protocol):
         self, channel: str, since: Position | None, limit: int | None, done: Callable[[History | None], None]
     ) -> None:
         """Read the broker's history; ``done`` gets None if the broker fails. Not called from within."""
+        ...
+
+    def look_back_to_resume(
+        self, channel: str, since: Position, done: Callable[[History | None], None]
+    ) -> None:
+        """As ``look_back``; but what comes may begin earlier, and is for ``backlog``."""
         ...
 
 

@@ -10,31 +10,62 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Protocol
+from weakref import WeakSet
 
 from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import Scheduler
 from omega_ai.core.timestamps import format_utc
-from omega_ai.core.websocket.frames import text_frame
 from omega_ai.core.websocket.ring import Ring
 from omega_ai.data_feed.broker.base import History, Position, Publication
 from omega_ai.data_feed.websocket.audience import Audience, FanOut, FanOutStats, Frame
+from omega_ai.data_feed.websocket.backlog import Backlog
 from omega_ai.data_feed.websocket.context import Subscription
 from omega_ai.data_feed.websocket.messages import PUBLISHED_CHANNELS, encode_heartbeat, encode_subscribed
+from omega_ai.data_feed.websocket.replays import Replays
 from omega_ai.data_feed.websocket.session import Session
 
 TAIL_MESSAGES = 2048
 """Newest frames kept per channel and process."""
 
-FRAMED_MESSAGES = 50_000
-FRAMED_SECONDS = 30.0
-"""Frames made for resuming clients are shared within these bounds."""
+KEEP_SECONDS = 0.5
+"""So long the last stretch of the past is kept for others who resume."""
+BACKLOG_SECONDS = 30.0
+"""So long at most, however many come."""
+BACKLOG_BYTES = 256 * 1_048_576
+"""Bytes of messages that stretches of the past may hold, of all channels together; one may always be held."""
 
-LookBack = Callable[[str, Position | None, int | None, Callable[[History | None], None]], None]
+
+class LookBack(Protocol):
+    """``HistoryReader.look_back``."""
+
+    def __call__(
+        self,
+        channel: str,
+        since: Position | None,
+        limit: int | None,
+        done: Callable[[History | None], None],
+        known: Callable[[], History | None] | None = None,
+        /,
+    ) -> None:
+        """Ask for history; ``known`` may spare the read."""
+        ...
 
 
 class _Channel:
-    __slots__ = ("at", "audiences", "epoch", "name", "seq", "tail")
+    __slots__ = (
+        "at",
+        "audiences",
+        "backlog",
+        "backlog_made",
+        "backlog_used",
+        "epoch",
+        "name",
+        "seq",
+        "tail",
+    )
 
     def __init__(self, name: str, tail: int) -> None:
         self.name = name
@@ -43,6 +74,14 @@ class _Channel:
         self.at: float | None = None
         self.tail: deque[Frame] = deque(maxlen=tail)
         self.audiences: dict[Audience, None] = {}
+        self.backlog: Backlog | None = None
+        self.backlog_made = self.backlog_used = 0.0
+
+    def newest(self, count: int) -> list[bytes]:
+        """The newest ``count`` messages of the tail, oldest first."""
+        messages = [frame.message for frame in islice(reversed(self.tail), count)]
+        messages.reverse()
+        return messages
 
 
 class Hub:
@@ -63,7 +102,8 @@ class Hub:
         self._look_back = look_back
         self._channels = {name: _Channel(name, tail) for name in PUBLISHED_CHANNELS}
         self._audiences: dict[tuple[frozenset[Subscription], bool], Audience] = {}
-        self._framed: dict[tuple[str, str, int], bytes] = {}
+        self._backlogs: WeakSet[Backlog] = WeakSet()
+        self.replays = Replays(clock, scheduler, self, self._fan_out.flush)
 
     @property
     def stats(self) -> FanOutStats:
@@ -109,6 +149,8 @@ class Hub:
     def _break(self, channel: _Channel, publication: Publication) -> None:
         """Continuity is lost: say so to those who count on it."""
         known = channel.epoch != ""
+        self.replays.break_off(channel.name)
+        channel.backlog = None
         channel.tail.clear()
         channel.epoch = publication.epoch
         if not known:
@@ -163,31 +205,86 @@ class Hub:
         state = self._channels[channel]
         return Position(state.epoch, state.seq)
 
-    def missed(self, channel: str, since: Position) -> list[bytes] | None:
-        """See ``session.Channels``."""
+    def backlog(self, channel: str, since: Position, history: History | None = None) -> Backlog | None:
+        """See ``session.Channels``. Kept for a moment: whoever resumes now is seldom alone."""
         state = self._channels[channel]
-        behind = state.seq - since.seq
-        if since.epoch != state.epoch or behind < 0 or behind > len(state.tail):
-            return None
-        if behind == 0:
-            return []
-        return [frame.plain for frame in list(state.tail)[-behind:]]
+        now = self.clock.monotonic()
+        kept = state.backlog
+        if kept is not None and now - state.backlog_made > BACKLOG_SECONDS:
+            kept = None
+        if kept is not None and kept.covers(since) and self._complete(state, kept):
+            state.backlog_used = now
+            return kept
+        made = self._from_tail(state, since, whole_tail=kept is not None)
+        if made is None and history is not None:
+            made = self._from_history(state, since, history)
+        if made is None or made.last < made.first:
+            return made
+        if state.backlog is None:
+            self.scheduler.later(KEEP_SECONDS, lambda: self._forget_backlog(state))
+        state.backlog = made
+        state.backlog_made = state.backlog_used = now
+        self._backlogs.add(made)
+        self._bound_backlogs(made)
+        return made
 
-    def frames(self, publications: Sequence[Publication]) -> list[bytes]:
-        """See ``session.Channels``. Kept for a while: whoever resumes now is seldom alone."""
-        if len(self._framed) > FRAMED_MESSAGES:
-            self._framed.clear()
-        if not self._framed and publications:
-            self.scheduler.later(FRAMED_SECONDS, self._framed.clear)
-        framed = self._framed
-        frames = []
-        for publication in publications:
-            key = (publication.channel, publication.epoch, publication.seq)
-            frame = framed.get(key)
-            if frame is None:
-                frame = framed[key] = text_frame(publication.message)
-            frames.append(frame)
-        return frames
+    def _from_tail(self, state: _Channel, since: Position, *, whole_tail: bool) -> Backlog | None:
+        behind = state.seq - since.seq
+        if since.epoch != state.epoch or not 0 <= behind <= len(state.tail):
+            return None
+        if whole_tail:
+            behind = len(state.tail)
+        return Backlog(state.epoch, state.seq + 1 - behind, state.newest(behind))
+
+    def _from_history(self, state: _Channel, since: Position, history: History) -> Backlog | None:
+        """What was read, up to where this process is, completed with what has come since."""
+        if not history.whole or history.position.epoch != since.epoch or since.epoch != state.epoch:
+            return None
+        read = history.publications
+        first = read[0].seq if read else since.seq + 1
+        made = Backlog(state.epoch, first, [p.message for p in read[: max(state.seq + 1 - first, 0)]])
+        return made if made.covers(since) and self._complete(state, made) else None
+
+    def _complete(self, state: _Channel, backlog: Backlog) -> bool:
+        """Add to ``backlog`` what was published since; False if that is not known any more."""
+        behind = state.seq - backlog.last
+        if backlog.epoch != state.epoch or not 0 <= behind <= len(state.tail):
+            return False
+        if behind:
+            backlog.extend(state.newest(behind))
+        return True
+
+    def _forget_backlog(self, state: _Channel) -> None:
+        """Nobody new has come for a while; those who are still at it keep what they need themselves."""
+        idle = self.clock.monotonic() - state.backlog_used
+        if idle >= KEEP_SECONDS - 0.001:
+            state.backlog = None
+        else:
+            self.scheduler.later(KEEP_SECONDS - idle, lambda: self._forget_backlog(state))
+
+    def _bound_backlogs(self, newest: Backlog) -> None:
+        """However many stretches are in use by slow readers: over the bound they have to look back again."""
+        total = sum(backlog.size for backlog in self._backlogs)
+        if total > BACKLOG_BYTES:
+            for backlog in list(self._backlogs):
+                if backlog is not newest:
+                    backlog.release()
+
+    def replay(self, session: Session, subscription: Subscription, since: Position, backlog: Backlog) -> None:
+        """See ``session.Channels``."""
+        self.replays.start(session, subscription, since, backlog)
+
+    def look_back_to_resume(
+        self, channel: str, since: Position, done: Callable[[History | None], None]
+    ) -> None:
+        """See ``session.Channels``."""
+
+        def known() -> History | None:
+            if self.backlog(channel, since) is None:
+                return None
+            return History(self.position(channel), [], whole=True)
+
+        self._look_back(channel, since, None, done, known)
 
     def newest(self, channel: str) -> bytes | None:
         """See ``session.Channels``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 WRITE_LIMIT: Final = 256 * 1024
@@ -28,7 +28,6 @@ class Outbox:
         "_number",
         "_on_overflow",
         "_queue",
-        "_replay_bytes",
         "_write",
         "blocked",
         "conflated",
@@ -51,10 +50,9 @@ class Outbox:
         self.conflated = 0
         """Frames that a newer one of the same key has replaced."""
         # Most clients never have a backlog: no containers until they do.
-        # Keys are those of `offer`, and numbers, which keep frames from `send` apart: negative in a replay.
+        # Keys are those of `offer`, and numbers, which keep frames from `send` apart.
         self._queue: dict[str | int, bytes] | None = None
         self._number = 0
-        self._replay_bytes = 0
         self._control: list[bytes] | None = None
         self._control_bytes = 0
 
@@ -65,25 +63,6 @@ class Outbox:
             self._put(self._number, data)
         elif not self.overflowed:
             self.blocked = not self._write(data)
-
-    def replay(self, frames: Iterable[bytes]) -> None:
-        """Send what a client has missed, in order. It is not counted against the limit.
-
-        A replay is as large as the history; its bound is the history's. The frames are shared between clients
-        and wait here unjoined, so that a thousand clients resuming at once hold one history in memory.
-        """
-        if self.overflowed:
-            return
-        queue = self._queue
-        if queue is None:
-            queue = self._queue = {}
-        for frame in frames:
-            self._number += 1
-            queue[-self._number] = frame
-            self._replay_bytes += len(frame)
-            self.queued_bytes += len(frame)
-        if not self.blocked:
-            self._pump()
 
     def offer(self, key: str, data: bytes) -> None:
         """Send a frame that a newer one of the same ``key`` makes worthless.
@@ -137,7 +116,7 @@ class Outbox:
     def _put(self, key: str | int, data: bytes) -> None:
         if self.overflowed:
             return
-        if self.queued_bytes - self._replay_bytes + len(data) > self._limit:
+        if self.queued_bytes + len(data) > self._limit:
             self._overflow()
             return
         if self._queue is None:
@@ -147,7 +126,7 @@ class Outbox:
 
     def _overflow(self) -> None:
         self._queue = None
-        self.queued_bytes = self._replay_bytes = 0
+        self.queued_bytes = 0
         if not self.overflowed:
             self.overflowed = True
             self._on_overflow()
@@ -161,10 +140,4 @@ class Outbox:
             if keys and size > WRITE_LIMIT:
                 break
             keys.append(key)
-        taken = []
-        for key in keys:
-            data = queue.pop(key)
-            taken.append(data)
-            if isinstance(key, int) and key < 0:
-                self._replay_bytes -= len(data)
-        return b"".join(taken)
+        return b"".join([queue.pop(key) for key in keys])

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.frames import text_frame
 from omega_ai.core.websocket.protocol import StreamProtocol
 from omega_ai.data_feed.broker.base import History, Position, PublishBufferFull
 from omega_ai.data_feed.websocket import messages as wire
+from omega_ai.data_feed.websocket.backlog import Backlog
 from omega_ai.data_feed.websocket.close_codes import CloseCode
 from omega_ai.data_feed.websocket.context import Context, Identity, Subscription
 from omega_ai.data_feed.websocket.errors import (
@@ -24,6 +26,7 @@ from omega_ai.data_feed.websocket.errors import (
     encode_error,
 )
 from omega_ai.data_feed.websocket.outbox import Outbox
+from omega_ai.data_feed.websocket.replays import Replay
 
 VIOLATIONS = 20
 VIOLATION_WINDOW = 10.0
@@ -34,6 +37,13 @@ MAX_LOOKBACKS = len(wire.PUBLISHED_CHANNELS) + 2
 
 INTERVALS_MS = (0, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000)
 """``interval_ms`` is rounded up to one of these, so that clients share their encoded messages."""
+
+
+class _Asked(NamedTuple):
+    """A subscription that waits for the broker's history."""
+
+    subscription: Subscription
+    request_id: wire.RequestId | None
 
 
 class Session:
@@ -59,6 +69,7 @@ class Session:
         "deflate",
         "identity",
         "outbox",
+        "resuming",
         "subscriptions",
     )
 
@@ -79,6 +90,8 @@ class Session:
         self._replies: list[bytes] = []
         self._violations: deque[float] | None = None
         self._lookbacks = 0
+        self.resuming: dict[str, Replay | _Asked] = {}
+        """The channels that it is being brought up to date in, before it joins them."""
         self._tokens = context.rate_limit or 0.0
         self._tokens_at = 0.0
         self.outbox = outbox
@@ -133,8 +146,41 @@ class Session:
         if not self.closed:
             self.closed = True
             self._replies.clear()
+            for given_up in self.resuming.values():
+                if isinstance(given_up, Replay):
+                    self._context.channels.replays.cancel(given_up)
+            self.resuming.clear()
             if self.subscriptions:
                 self._subscribe_to(frozenset())
+
+    def drained(self) -> None:
+        """The transport takes bytes again."""
+        self.outbox.resume()
+        if self.resuming and not self.outbox.blocked:
+            for replay in list(self.resuming.values()):
+                if isinstance(replay, Replay):
+                    self._context.channels.replays.wake(replay)
+
+    # What a replay calls
+
+    def caught_up(self, replay: Replay) -> None:
+        """It has had all that was missed: live from here on."""
+        self.resuming.pop(replay.subscription.channel, None)
+        self._subscribe_to(self.subscriptions | {replay.subscription})
+
+    def continuity_lost(self, replay: Replay) -> None:
+        """It has had all that there was before its channel broke: that is told, and live from here on."""
+        subscription = replay.subscription
+        self.resuming.pop(subscription.channel, None)
+        state = self._state_of(subscription, always=True)
+        position = self._context.channels.position(subscription.channel)
+        self._joined(subscription, position, None, recovered=False, frames=state)
+
+    def too_slow(self) -> None:
+        """What it has missed cannot be kept for it any longer; when it comes again, it may be had anew."""
+        self.close(
+            CloseCode.SLOW_CONSUMER, "what you have missed waits for you too long: read faster, connect again"
+        )
 
     # Requests
 
@@ -168,11 +214,7 @@ class Session:
         # it.
         self._leave(name)
         if name == "heartbeat":
-            self._reply(
-                wire.encode_subscribed(
-                    request_id, name, None, subscription.mode, subscription.interval_ms, recovered=False
-                )
-            )
+            self._answer_subscribe(subscription, None, request_id, recovered=False)
             self._subscribe_to(self.subscriptions | {subscription})
             return
         channels = self._context.channels
@@ -180,51 +222,63 @@ class Session:
         if since is None:
             frames = self._state_of(subscription, always=False)
             self._joined(subscription, position, request_id, recovered=False, frames=frames)
-        elif (frames_missed := channels.missed(name, since)) is not None:
-            if subscription.mode == "latest":
-                frames_missed = frames_missed[-1:]
-            self._count_resume("recovered")
-            self._joined(subscription, position, request_id, recovered=True, frames=frames_missed)
-        else:
+        elif not self._resume(subscription, since, request_id, None):
             # Older than the tail; or unknown here, which proves nothing: another server may have been ahead
             # of this one. The broker knows.
             self._resume_from_history(subscription, since, request_id)
+
+    def _resume(
+        self,
+        subscription: Subscription,
+        since: Position,
+        request_id: wire.RequestId | None,
+        history: History | None,
+    ) -> bool:
+        """Give what was missed, then join; False if it cannot be had whole from memory and ``history``."""
+        name = subscription.channel
+        channels = self._context.channels
+        position = channels.position(name)
+        backlog: Backlog | None = None
+        if since != position:
+            backlog = channels.backlog(name, since, history)
+            if backlog is None:
+                return False
+        self._count_resume("recovered")
+        if backlog is None or subscription.mode == "latest":
+            frames = [] if backlog is None else self._state_of(subscription, always=True)
+            self._joined(subscription, position, request_id, recovered=True, frames=frames)
+        else:
+            self._answer_subscribe(subscription, position, request_id, recovered=True)
+            self.flush()
+            channels.replay(self, subscription, since, backlog)
+        return True
 
     def _resume_from_history(
         self, subscription: Subscription, since: Position, request_id: wire.RequestId | None
     ) -> None:
         self._begin_lookback()
+        name = subscription.channel
+        asked = self.resuming[name] = _Asked(subscription, request_id)
 
         def done(history: History | None) -> None:
             self._lookbacks -= 1
-            if self.closed:
+            if self.closed or self.resuming.get(name) is not asked:
                 return
-            self._leave(subscription.channel)  # it may have subscribed anew meanwhile
+            del self.resuming[name]
             channels = self._context.channels
-            position = channels.position(subscription.channel)
+            position = channels.position(name)
             if history is None or not _has_reached(position, history.position):
                 # Nothing is known about the past, so nothing is said about it: whoever comes again may yet be
                 # served whole.
-                text = f"what was missed of '{subscription.channel}' cannot be read now: subscribe again"
+                text = f"what was missed of '{name}' cannot be read now: subscribe again"
                 self._refuse(MessageError(ErrorCode.INTERNAL, text), request_id)
-                self.flush()
-                return
-            frames: list[bytes] | None = None
-            if history.whole:
-                read = [p for p in history.publications if p.seq <= position.seq]
-                reached = Position(since.epoch, read[-1].seq if read else since.seq)
-                rest = channels.missed(subscription.channel, reached)
-                if rest is not None:
-                    frames = channels.frames(read) + rest
-            self._count_resume("unrecovered" if frames is None else "recovered")
-            if frames is None:
+            elif not history.whole or not self._resume(subscription, since, request_id, history):
+                self._count_resume("unrecovered")
                 state = self._state_of(subscription, always=True)
                 self._joined(subscription, position, request_id, recovered=False, frames=state)
-            else:
-                self._joined(subscription, position, request_id, recovered=True, frames=frames)
             self.flush()
 
-        self._context.channels.look_back(subscription.channel, since, None, done)
+        self._context.channels.look_back_to_resume(name, since, done)
 
     def _count_resume(self, outcome: str) -> None:
         resumes = self._context.resumes
@@ -239,20 +293,20 @@ class Session:
         recovered: bool,
         frames: list[bytes],
     ) -> None:
-        self._reply(
-            wire.encode_subscribed(
-                request_id,
-                subscription.channel,
-                position,
-                subscription.mode,
-                subscription.interval_ms,
-                recovered,
-            )
-        )
-        if frames:
-            self.flush()
-            self.outbox.replay(frames)
+        self._answer_subscribe(subscription, position, request_id, recovered=recovered)
+        self._replies += frames
         self._subscribe_to(self.subscriptions | {subscription})
+
+    def _answer_subscribe(
+        self,
+        subscription: Subscription,
+        position: Position | None,
+        request_id: wire.RequestId | None,
+        *,
+        recovered: bool,
+    ) -> None:
+        name, mode, interval_ms = subscription
+        self._reply(wire.encode_subscribed(request_id, name, position, mode, interval_ms, recovered))
 
     def _state_of(self, subscription: Subscription, *, always: bool) -> list[bytes]:
         """The latest state, for those who have no continuity: ``latest`` subscribers and failed resumes."""
@@ -312,6 +366,8 @@ class Session:
             raise MessageError(ErrorCode.LIMIT_EXCEEDED, text)
         self.identity = identity
         self._reply(wire.encode_authenticated(message.id, self.identity.subject, self._now()))
+        for name in [name for name in self.resuming if not self.identity.may_read(name)]:
+            self._give_up_resuming(name)
         lost = frozenset(s for s in self.subscriptions if not self.identity.may_read(s.channel))
         if lost:
             self._subscribe_to(self.subscriptions - lost)
@@ -365,9 +421,20 @@ class Session:
         self._lookbacks += 1
 
     def _leave(self, channel: str) -> None:
+        self._give_up_resuming(channel)
         left = frozenset(s for s in self.subscriptions if s.channel != channel)
         if len(left) != len(self.subscriptions):
             self._subscribe_to(left)
+
+    def _give_up_resuming(self, channel: str) -> None:
+        """What is under way to bring the client up to date is not wanted any more."""
+        given_up = self.resuming.pop(channel, None)
+        if isinstance(given_up, Replay):
+            self._context.channels.replays.cancel(given_up)
+        elif given_up is not None:
+            # It is owed an answer all the same; an end comes next, or another beginning.
+            position = self._context.channels.position(channel)
+            self._answer_subscribe(given_up.subscription, position, given_up.request_id, recovered=False)
 
     def _subscribe_to(self, subscriptions: frozenset[Subscription]) -> None:
         self.flush()  # an answer goes out before the first live message that it announces

@@ -160,16 +160,15 @@ def _forget_kept() -> None:
 
 
 def _resume_short() -> None:
-    """Hub: whoever resumes from memory gets one message too few."""
-    from omega_ai.data_feed.websocket.hub import Hub
+    """Replay: whoever resumes gets one message too few."""
+    from omega_ai.data_feed.websocket.backlog import Backlog
 
-    missed = Hub.missed
+    piece = Backlog.piece
 
-    def short(self: Any, channel: str, since: Any) -> Any:
-        frames = missed(self, channel, since)
-        return frames[1:] if frames else frames
+    def short(self: Any, after: int) -> Any:
+        return piece(self, after + 1 if after + 1 < self.last else after)
 
-    Hub.missed = short  # type: ignore[method-assign]
+    Backlog.piece = short  # type: ignore[method-assign]
 
 
 MUTANTS: dict[str, tuple[Callable[[], None], str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ class SlowBroker:
             raise BrokerError("away")
         top = Position("e", 100)
         if since is None:
-            return History(top, self.kept[-(limit or 0) :], whole=True)
+            return History(top, self.kept if limit is None else self.kept[-limit:], whole=True)
         if since.epoch != "e" or not 10 <= since.seq <= 100:
             return History(top, [], whole=False)
         return History(top, [p for p in self.kept if p.seq > since.seq], whole=True)
@@ -55,12 +56,18 @@ class Answers:
         self.got: dict[int, History | None] = {}
         self.asked = 0
 
-    def ask(self, since: int | None, limit: int | None = None, epoch: str = "e") -> int:
+    def ask(
+        self,
+        since: int | None,
+        limit: int | None = None,
+        epoch: str = "e",
+        known: Callable[[], History | None] | None = None,
+    ) -> int:
         """Ask; returns the request's number."""
         number = self.asked
         self.asked += 1
         position = None if since is None else Position(epoch, since)
-        self.reader.look_back("trades", position, limit, lambda h: self._take(number, h))
+        self.reader.look_back("trades", position, limit, lambda h: self._take(number, h), known)
         return number
 
     def _take(self, number: int, history: History | None) -> None:
@@ -94,6 +101,46 @@ async def test_a_storm_of_resumes_costs_one_read(broker: SlowBroker) -> None:
     for number, since in storm.items():
         assert answers.seqs(number) == list(range(since + 1, 101))
     assert [since for since, _ in broker.reads] == [Position("e", 50), Position("e", 20)]
+
+
+async def test_what_one_has_read_spares_those_who_came_meanwhile_their_own_read(broker: SlowBroker) -> None:
+    """They are asked whether it will do: one read for the whole storm."""
+    answers = Answers(reader_of(broker))
+    broker.open.clear()
+    first = answers.ask(50, known=lambda: None)
+    await asyncio.sleep(0)
+    in_memory = History(Position("e", 100), [], whole=True)
+    storm = [answers.ask(50 + n % 50, known=lambda: in_memory) for n in range(5000)]
+    broker.open.set()
+    await answers.all()
+    assert len(broker.reads) == 1
+    assert answers.seqs(first) == list(range(51, 101))
+    assert all(answers.got[number] is in_memory for number in storm)
+
+
+async def test_a_storm_of_positions_that_are_too_old_costs_two_reads(broker: SlowBroker) -> None:
+    """One to see that the oldest is, one to see how many are; later ones none."""
+    answers = Answers(reader_of(broker))
+    old = [answers.ask(n) for n in range(10)]
+    young = answers.ask(10)
+    await answers.all()
+    old += [answers.ask(n) for n in range(10)]
+    await answers.all()
+    assert not any(history.whole for number in old if (history := answers.got[number]) is not None)
+    assert answers.seqs(young) == list(range(11, 101))
+    assert len(broker.reads) == 3  # the third is for those whom it reaches
+
+
+async def test_positions_ahead_of_the_broker_are_asked_about_each_time(broker: SlowBroker) -> None:
+    """It may catch up: that nothing is known of them is remembered of none."""
+    answers = Answers(reader_of(broker))
+    for _ in range(2):
+        number = answers.ask(101)
+        await answers.all()
+        history = answers.got[number]
+        assert history is not None
+        assert not history.whole
+    assert len(broker.reads) == 2
 
 
 async def test_who_is_too_far_back_is_told_and_does_not_spoil_it_for_the_others(broker: SlowBroker) -> None:

@@ -96,7 +96,13 @@ class World:
         return self.publication("btc_price", b'{"type":"btc_price","price":%d}' % number)
 
     def _look_back(
-        self, channel: str, since: Position | None, limit: int | None, done: Callable[[History | None], None]
+        self,
+        channel: str,
+        since: Position | None,
+        limit: int | None,
+        done: Callable[[History | None], None],
+        _known: Callable[[], History | None] | None = None,
+        /,
     ) -> None:
         self.look_backs.append((channel, since, limit, done))
 
@@ -180,7 +186,7 @@ class Client:
     def drain(self) -> None:
         """The transport takes bytes again."""
         self.stalled = False
-        self.outbox.resume()
+        self.session.drained()
 
 
 def frames_of(data: bytes) -> list[bytes]:

@@ -111,8 +111,8 @@ def test_what_lies_before_a_break_is_not_replayed_after_it() -> None:
     world.price(1)
     body = b'{"type":"btc_price","price":9}'
     world.hub.deliver(Publication("btc_price", "epoch1", 4, message_of("btc_price", "epoch1", 4, body)))
-    assert world.hub.missed("btc_price", Position("epoch1", 1)) is None
-    assert world.hub.missed("btc_price", Position("epoch1", 3)) is not None
+    assert world.hub.backlog("btc_price", Position("epoch1", 1)) is None
+    assert world.hub.backlog("btc_price", Position("epoch1", 3)) is not None
 
 
 class TestLatest:
@@ -272,22 +272,24 @@ class TestPriming:
             Publication("trades", "epoch1", 11, message_of("trades", "epoch1", 11, b'{"type":"trades"}'))
         )
         hub.prime(self.history(5, 11))
-        missed = hub.missed("trades", Position("epoch1", 4))
+        missed = hub.backlog("trades", Position("epoch1", 4))
         assert missed is not None
-        assert [json.loads(p)["seq"] for p in frames_of(b"".join(missed))] == list(range(5, 12))
-        assert hub.missed("trades", Position("epoch1", 3)) is None
+        frames, reached = missed.piece(4)
+        assert [json.loads(p)["seq"] for p in frames_of(frames)] == list(range(5, 12))
+        assert reached == 11
+        assert hub.backlog("trades", Position("epoch1", 3)) is None
 
     def test_a_history_of_another_epoch_is_not_taken(self) -> None:
         """It proves nothing about this one."""
         world = World()
         world.hub.start({"trades": Position("epoch2", 3)})
         world.hub.prime(self.history(1, 3, epoch="epoch1"))
-        assert world.hub.missed("trades", Position("epoch2", 0)) is None
+        assert world.hub.backlog("trades", Position("epoch2", 0)) is None
 
     def test_the_tail_is_bounded(self) -> None:
         """Priming stops when it is full."""
         world = World(tail=4)
         world.hub.start({"trades": Position("epoch1", 9)})
         world.hub.prime(self.history(1, 9))
-        assert world.hub.missed("trades", Position("epoch1", 5)) is not None
-        assert world.hub.missed("trades", Position("epoch1", 4)) is None
+        assert world.hub.backlog("trades", Position("epoch1", 5)) is not None
+        assert world.hub.backlog("trades", Position("epoch1", 4)) is None

@@ -318,35 +318,66 @@ class TestResume:
         world.price(401)
         world.scheduler.run()
         assert not client.session.closed
-        assert client.outbox.queued_bytes > 10_000
         client.drain()
         assert [m["seq"] for m in client.seen()] == list(range(1, 402))
         assert client.outbox.queued_bytes == 0
 
     def test_after_a_replay_the_bound_holds_again(self) -> None:
-        """Live messages that wait behind it are counted as ever."""
+        """Live messages that wait are counted as ever."""
         world = World(tail=500)
         for number in range(1, 401):
             world.price(number)
         client = world.client(channels=(), limit=500)
-        client.stalled = True
         resume(client, 0)
+        client.stalled = True
         for number in range(401, 421):
             world.price(number)
             world.scheduler.run()
         assert client.closed is not None
         assert client.closed[0] == CloseCode.SLOW_CONSUMER
 
-    def test_those_who_resume_together_share_the_frames_of_one_history(self) -> None:
-        """A thousand clients hold one history in memory."""
+    @pytest.mark.parametrize("mode", ["all", "latest"])
+    def test_unsubscribing_while_the_broker_is_asked_is_the_last_word(self, mode: str) -> None:
+        """Each request is answered, and the broker's answer brings nobody back."""
         world = World(tail=2)
-        for number in range(1, 20):
+        for number in range(1, 10):
             world.price(number)
-        kept = world.kept["btc_price"]
-        first, second = world.hub.frames(kept), world.hub.frames(kept[5:])
-        assert all(a is b for a, b in zip(first[5:], second, strict=True))
-        world.scheduler.advance(60)
-        assert not world.hub._framed
+        client = world.client(channels=())
+        resume(client, 1, id=7, mode=mode)
+        subscribed, unsubscribed = client.send(type="unsubscribe", channels=["btc_price"], id=8)
+        assert (subscribed["type"], subscribed["id"], subscribed["recovered"]) == ("subscribed", 7, False)
+        assert (unsubscribed["type"], unsubscribed["id"]) == ("unsubscribed", 8)
+        world.answer_look_backs()
+        world.price(10)
+        assert client.seen() == []
+        assert client.session.subscriptions == frozenset()
+
+    def test_subscribing_anew_while_the_broker_is_asked_replaces_the_first(self) -> None:
+        """Both are answered; nothing comes twice."""
+        world = World(tail=2)
+        for number in range(1, 10):
+            world.price(number)
+        client = world.client(channels=())
+        resume(client, 1, id=1)
+        first, *_ = resume(client, 2, id=2)
+        assert (first["id"], first["recovered"]) == (1, False)
+        world.answer_look_backs()
+        second, *missed = client.seen()
+        assert (second["id"], second["recovered"]) == (2, True)
+        assert [m["seq"] for m in missed] == list(range(3, 10))
+
+    def test_a_right_that_is_lost_while_the_broker_is_asked_is_not_given_back(self) -> None:
+        """A channel that may not be read any more is not joined by a late answer."""
+        world = World(tail=2)
+        for number in range(1, 10):
+            world.price(number)
+        client = world.client(channels=())
+        world.authenticate = lambda token, now_ns: Person("bob", read=("trades",))  # type: ignore[method-assign]
+        resume(client, 1)
+        client.send(type="auth", token="other")
+        world.answer_look_backs()
+        world.price(10)
+        assert client.seen() == []
 
     def test_in_mode_latest_only_the_newest_missed_message_is_sent(self) -> None:
         """The older ones say nothing that it does not."""
