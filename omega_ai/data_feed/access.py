@@ -35,6 +35,7 @@ class Context:
         authenticator: Authenticator | None,
         *,
         clock: Clock,
+        publish: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self.clock = clock
         self.channels = hub
@@ -42,7 +43,7 @@ class Context:
         self.rate_limit = settings.effective_rate_limit
         self.errors: dict[str, int] = {}
         self.resumes: dict[str, int] = {}
-        self.publish: Callable[[str, bytes], None] = broker.publish
+        self.publish: Callable[[str, bytes], None] = publish or broker.publish
         self._authenticator = authenticator
         self._policy = PublishPolicy.default(
             loopback_only=settings.loopback_only,

@@ -29,6 +29,7 @@ from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.snapshot import Snapshot
 from omega_ai.data_feed.pipeline import Pipeline, Publish
 from omega_ai.data_feed.price_index import PriceIndex, PublishPolicy
+from omega_ai.data_feed.publishing import Publishing
 from omega_ai.data_feed.settings import FeedSettings
 from omega_ai.data_feed.sources import open_source
 from omega_ai.data_feed.sources.base import Source, SourceError
@@ -151,7 +152,9 @@ class Feed:
         self._stack.push_async_callback(broker.close)
         await broker.start()
         hub = await self._hub(broker)
-        publish = await self._publish(broker)
+        publishing = Publishing(broker.publish)
+        leader = await self._leader(broker, publishing)
+        publish = publishing if leader is None else leader.publish
         self._fallback = self._fall_back(publish, source)
         pipeline = self._pipeline(
             publish,
@@ -163,11 +166,23 @@ class Feed:
         self._stack.callback(lag.stop)
         ports = _Ports()
         if settings.role != "ingest":
-            ports = await self._serve(hub, broker, keys.authenticator)
+            ports = await self._serve(hub, broker, keys.authenticator, publishing)
         tls = None if self._certificate is None else self._certificate.tls
         self._view = View(
             self,
-            Parts(broker, hub, pipeline, self._fallback, source, tls, lag, self.server, self.pool),
+            Parts(
+                broker,
+                hub,
+                pipeline,
+                self._fallback,
+                source,
+                tls,
+                lag,
+                self.server,
+                self.pool,
+                publishing,
+                leader,
+            ),
             ports.ws,
             ports.wss,
         )
@@ -198,7 +213,9 @@ class Feed:
             hub.prime(await broker.history(channel, limit=TAIL_MESSAGES))
         return hub
 
-    async def _serve(self, hub: Hub, broker: Broker, authenticator: Authenticator | None) -> _Ports:
+    async def _serve(
+        self, hub: Hub, broker: Broker, authenticator: Authenticator | None, publish: Publish
+    ) -> _Ports:
         """Listen here, or have workers listen."""
         settings = self.settings
         if settings.workers > 1:
@@ -214,7 +231,7 @@ class Feed:
                 close_timeout=settings.close_timeout,
                 shared_port=self._shared_port,
             ),
-            Context(settings, hub, broker, authenticator, clock=self.clock),
+            Context(settings, hub, broker, authenticator, clock=self.clock, publish=publish),
             hub,
             gate,
             clock=self.clock,
@@ -261,14 +278,14 @@ class Feed:
         await pool.start()
         return _Ports(*ports)
 
-    async def _publish(self, broker: Broker) -> Publish:
-        """How prices are published: of several processes that take them in, by one at a time."""
+    async def _leader(self, broker: Broker, publish: Publish) -> RedundantPublisher | None:
+        """Of several processes that take prices in, one at a time publishes them; None when there is one."""
         if self.settings.role != "ingest" or not isinstance(broker, LeasedBroker):
-            return broker.publish
-        publisher = RedundantPublisher(broker, clock=self.clock)
+            return None
+        publisher = RedundantPublisher(broker, clock=self.clock, publish=publish)
         self._stack.push_async_callback(publisher.close)
         await publisher.start()
-        return publisher.publish
+        return publisher
 
     def _pipeline(
         self, publish: Publish, *, simulated: bool, on_live: Callable[[], None] | None = None

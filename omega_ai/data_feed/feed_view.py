@@ -12,10 +12,19 @@ from omega_ai.data_feed.access import utc
 from omega_ai.data_feed.broker.base import Broker, History, Position
 from omega_ai.data_feed.fallback import Fallback
 from omega_ai.data_feed.http.view import Check, LatestPrice
+from omega_ai.data_feed.lease import RedundantPublisher
 from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.merge import merge_snapshots
-from omega_ai.data_feed.observability.snapshot import DELIVERY, BrokerFigures, Snapshot
+from omega_ai.data_feed.observability.process import read_process
+from omega_ai.data_feed.observability.snapshot import (
+    BROKER,
+    DELIVERY,
+    VENUE_DELIVERY,
+    BrokerFigures,
+    Snapshot,
+)
 from omega_ai.data_feed.pipeline import Pipeline
+from omega_ai.data_feed.publishing import Publishing
 from omega_ai.data_feed.sources.base import Source
 from omega_ai.data_feed.websocket.asyncapi import encode_document
 from omega_ai.data_feed.websocket.hub import Hub
@@ -39,6 +48,8 @@ class Parts(NamedTuple):
     lag: LoopLag
     server: FeedServer | None
     pool: WorkerPool | None
+    publishing: Publishing
+    leader: RedundantPublisher | None
 
 
 class View:
@@ -69,7 +80,7 @@ class View:
             checks.append(self._source_check(self._source))
         pool = self._parts.pool
         if pool is not None:
-            running = sum(worker.process.returncode is None for worker in pool.workers)
+            running = sum(worker.running for worker in pool.figures())
             detail = f"{running} of {pool.count} running"
             checks.append(Check("workers", ok=running > 0, detail=detail))
         return checks
@@ -103,10 +114,14 @@ class View:
         """See ``FeedView``; with workers, of all processes together."""
         pool = self._parts.pool
         own = self._own_snapshot()
-        return own if pool is None else merge_snapshots(own, pool.snapshots())
+        if pool is None:
+            return own
+        merged = merge_snapshots(own, pool.snapshots())
+        return structs.replace(merged, workers=pool.figures(), worker_restarts=pool.restarts)
 
     def _own_snapshot(self) -> Snapshot:
         status = self._broker.status()
+        publishing, leader = self._parts.publishing, self._parts.leader
         now = self._clock.monotonic()
         fallback = self._parts.fallback
         simulating = fallback is not None and fallback.active
@@ -116,13 +131,22 @@ class View:
             now_ns=self._clock.time_ns(),
             uptime=now - self._started,
             max_connections=self._settings.max_connections,
-            published=dict(self._pipeline.published),
-            broker=BrokerFigures(connected=status.connected, detail=status.detail, buffered=status.buffered),
+            published=dict(publishing.published),
+            publish_refused=publishing.refused,
+            leading=None if leader is None else leader.leading,
+            broker=BrokerFigures(
+                connected=status.connected,
+                detail=status.detail,
+                buffered=status.buffered,
+                reconnects=status.reconnects,
+            ),
             sources=[*self._pipeline.statuses(), *(pipeline.statuses() if simulating else [])],
             price_state=pipeline.price_state,
             price_age=None if price_at is None else now - price_at,
             certificate_left=self._certificate_left(),
+            latencies={} if status.latency is None else {BROKER: status.latency},
             loop_lag=self._parts.lag.read(),
+            process=read_process(),
         )
         server = self._parts.server
         if server is None:
@@ -142,7 +166,11 @@ class View:
             closes=dict(stats.closes),
             errors=dict(server.context.errors),
             resumes=dict(server.context.resumes),
-            latencies={DELIVERY: sent.delivery.read()},
+            latencies={
+                DELIVERY: sent.delivery.read(),
+                VENUE_DELIVERY: self._hub.venue_delivery,
+                **snapshot.latencies,
+            },
         )
 
     def _certificate_left(self) -> float | None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import structlog
@@ -107,11 +108,20 @@ class RedundantPublisher:
     Args:
         broker: shared with the other processes.
         clock: where time comes from.
+        publish: in place of the broker's own, to count with.
         holder: a name unlike any other's.
     """
 
-    def __init__(self, broker: LeasedBroker, *, clock: Clock, holder: str | None = None) -> None:
+    def __init__(
+        self,
+        broker: LeasedBroker,
+        *,
+        clock: Clock,
+        publish: Callable[[str, bytes], None] | None = None,
+        holder: str | None = None,
+    ) -> None:
         self._broker = broker
+        self._publish = publish or broker.publish
         self._now = clock.monotonic
         self._holder = holder or new_connection_id()
         self._token = 0
@@ -145,7 +155,7 @@ class RedundantPublisher:
                 self.skipped += 1
                 return
         if self._token:
-            self._broker.publish(channel, body)
+            self._publish(channel, body)
 
     async def start(self) -> None:
         """Try for the lease, then go on doing so until ``close``.
@@ -220,7 +230,7 @@ class RedundantPublisher:
         }
         for kept in missing.values():
             with contextlib.suppress(PublishBufferFull):  # counted by the broker, shown by an epoch
-                self._broker.publish(kept.channel, kept.body)
+                self._publish(kept.channel, kept.body)
         _log.info("leading", token=token, missing=len(missing))
 
     def _on_deposed(self) -> None:

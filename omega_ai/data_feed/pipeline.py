@@ -6,6 +6,7 @@ Pure but for the ``publish`` it is given: time comes from a ``Clock``, later wor
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from omega_ai.core.clock import Clock
@@ -62,9 +63,6 @@ class Pipeline:
         self._statuses: dict[str, tuple[SourceStatus, int]] = {}
         self.price_state: PriceState | None = None
         self.price_at: float | None = None
-        self.published: dict[str, int] = {}
-        self.lost = 0
-        """Messages that the broker, away for too long, refused."""
 
     def start(self) -> None:
         """Publish the price at least as often as the policy says, also when no event comes."""
@@ -132,12 +130,8 @@ class Pipeline:
         self.price_at = self._clock.monotonic()
 
     def _put(self, channel: str, body: bytes) -> None:
-        try:
+        with contextlib.suppress(PublishBufferFull):  # the broker has been away for too long; it is counted
             self._publish(channel, body)
-        except PublishBufferFull:
-            self.lost += 1
-        else:
-            self.published[channel] = self.published.get(channel, 0) + 1
 
     def _tick_candles(self) -> None:
         for candle in self._candles.tick(self._clock.time_ns()):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Coroutine
 from typing import Any
@@ -18,13 +19,15 @@ import structlog
 from msgspec import structs
 
 from omega_ai.data_feed.observability.merge import merge_snapshots
-from omega_ai.data_feed.observability.snapshot import Snapshot
+from omega_ai.data_feed.observability.snapshot import BrokerFigures, Snapshot, WorkerFigures
 from omega_ai.data_feed.settings import FeedSettings
 from omega_ai.data_feed.worker_protocol import Command, Start, decode_answer, encode_line
 
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 10.0
 POLL_SECONDS = 1.0
+SILENT_SECONDS = 10.0
+"""A worker that has not answered for so long is counted as not running: its loop stands still."""
 RESTART_DELAYS = (0.1, 0.5, 2.0, 10.0)
 _LINE = 1 << 20
 
@@ -41,6 +44,7 @@ class Worker:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.snapshot: Snapshot | None = None
+        self.told_at = time.monotonic()
         self.retiring = False
 
     @property
@@ -86,6 +90,19 @@ class WorkerPool:
         """The newest reading of each worker, and the totals of those that are gone."""
         living = [worker.snapshot for worker in self.workers if worker.snapshot is not None]
         return [*living, *self._gone.snapshots]
+
+    def figures(self) -> list[WorkerFigures]:
+        """Each worker by its place, those that are being started again included."""
+        now = time.monotonic()
+        return [
+            WorkerFigures(
+                place=place,
+                running=worker.process.returncode is None and now - worker.told_at < SILENT_SECONDS,
+                connections=0 if worker.snapshot is None else worker.snapshot.clients,
+                process=None if worker.snapshot is None else worker.snapshot.process,
+            )
+            for place, worker in enumerate(self.workers)
+        ]
 
     async def roll(self, seconds: float) -> None:
         """Replace every worker by a new one; its clients get 1012, spread over ``seconds``."""
@@ -150,6 +167,7 @@ class WorkerPool:
             snapshot = decode_answer(line).snapshot
             if snapshot is not None:
                 worker.snapshot = snapshot
+                worker.told_at = time.monotonic()
         code = await worker.process.wait()
         self._gone.add(worker.snapshot)
         worker.snapshot = None
@@ -194,7 +212,9 @@ class _Totals:
     def add(self, snapshot: Snapshot | None) -> None:
         if snapshot is None:
             return
-        left = structs.replace(snapshot, connections={}, outbox_bytes=0)
+        # Its counters go on; what it had at the moment, and the broker connection that it lost, do not.
+        broker = BrokerFigures(reconnects=snapshot.broker.reconnects)
+        left = structs.replace(snapshot, connections={}, outbox_bytes=0, broker=broker, process=None)
         self.snapshots = [merge_snapshots(left, self.snapshots)]
 
 

@@ -20,6 +20,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from omega_ai.data_feed.observability.histogram import HistogramReading
+
 MAX_BODY_BYTES = 1_048_576
 """The largest body a broker accepts: what the server accepts from a client (1 MiB)."""
 
@@ -71,6 +73,10 @@ class BrokerStatus(NamedTuple):
     detail: str
     buffered: int = 0
     """Publications accepted but not yet written, because the broker is away."""
+    reconnects: int = 0
+    """Times it was lost and found since the start."""
+    latency: HistogramReading | None = None
+    """From ``publish`` to the position being known; None where the two are one step."""
 
 
 class BrokerError(Exception):

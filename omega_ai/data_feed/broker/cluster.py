@@ -26,6 +26,7 @@ from omega_ai.data_feed.broker.base import (
 )
 from omega_ai.data_feed.broker.redis import RedisBroker
 from omega_ai.data_feed.broker.redis_place import Slot, cluster_of, slot_of
+from omega_ai.data_feed.observability.histogram import merge_readings
 
 LEASE = "lease"
 """The hash tag of the lease's key; no channel of the feed has this name."""
@@ -132,12 +133,14 @@ class ClusterBroker:
         if self._closed:
             return BrokerStatus(False, "closed")
         told = [part.status() for part in self._parts.values()]
-        waiting = sum(status.buffered for status in told)
-        for status in told:
-            if not status.connected:
-                return status._replace(buffered=waiting)
         names = ", ".join(f"{node.host}:{node.port}" for node in self._cluster.seeds)
-        return BrokerStatus(True, f"connected to the Redis cluster of {names}", waiting)
+        fine = BrokerStatus(True, f"connected to the Redis cluster of {names}")
+        spokesman = next((status for status in told if not status.connected), fine)
+        return spokesman._replace(
+            buffered=sum(status.buffered for status in told),
+            reconnects=sum(status.reconnects for status in told),
+            latency=merge_readings([status.latency for status in told if status.latency is not None]),
+        )
 
     async def ping(self) -> float:
         """The longest round trip of all nodes in use, in seconds."""

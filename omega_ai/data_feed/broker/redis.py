@@ -240,16 +240,27 @@ class RedisBroker:
 
     def status(self) -> BrokerStatus:
         """How Redis fares, with what to do about it when it does not fare well."""
-        waiting = len(self._writer)
+        told = self._told()
         if self._closed:
-            return BrokerStatus(False, "closed", waiting)
+            return told._replace(connected=False, detail="closed")
         if self._commands.connection is None:
-            return BrokerStatus(False, self._down, waiting)
+            return told._replace(connected=False, detail=self._down)
         if self._live.connection is None:
-            return BrokerStatus(False, f"joining the live channels of Redis at {self.address} again", waiting)
+            joining = f"joining the live channels of Redis at {self.address} again"
+            return told._replace(connected=False, detail=joining)
         if self._refusal is not None:
-            return BrokerStatus(False, self._refusal, waiting)
-        return BrokerStatus(True, f"connected to Redis at {self.address}", waiting)
+            return told._replace(connected=False, detail=self._refusal)
+        return told
+
+    def _told(self) -> BrokerStatus:
+        return BrokerStatus(
+            True,
+            f"connected to Redis at {self.address}",
+            len(self._writer),
+            # A Redis that restarts cuts both connections: that is one loss.
+            max(self._commands.reconnects, self._live.reconnects),
+            self._writer.latency.read(),
+        )
 
     async def ping(self) -> float:
         """Round trip in seconds."""

@@ -57,6 +57,8 @@ class Link:
         self._task: asyncio.Task[None] | None = None
         self.connection: RedisConnection | None = None
         """The present one, or None while there is none."""
+        self.reconnects = 0
+        """Times it was opened again."""
 
     async def start(self) -> None:
         """Connect for the first time, then keep connected.
@@ -111,6 +113,7 @@ class Link:
                     delay = min(delay * 2, _LONGEST_DELAY)
                 else:
                     delay = _FIRST_DELAY
+                    self.reconnects += 1
                     break
 
     async def _watch(self, connection: RedisConnection) -> None:

@@ -21,6 +21,7 @@ from omega_ai.data_feed.broker.base import (
 )
 from omega_ai.data_feed.broker.redis_connection import ELSEWHERE, Command, RedisConnection
 from omega_ai.data_feed.broker.redis_script import PUBLISH, PUBLISH_SHA, keys_of
+from omega_ai.data_feed.observability.histogram import LatencyHistogram
 
 PIPELINE_MESSAGES = 512
 """Publications in one round trip at most: what Redis does in about ten milliseconds."""
@@ -71,11 +72,12 @@ class _Term:
 
 
 class _Entry:
-    __slots__ = ("body", "channel", "fresh", "number", "ordinal", "term")
+    __slots__ = ("at", "body", "channel", "fresh", "number", "ordinal", "term")
 
     def __init__(
-        self, channel: _Channel, term: _Term, number: int, ordinal: int, body: bytes, fresh: bool
+        self, channel: _Channel, term: _Term, number: int, ordinal: int, body: bytes, fresh: bool, at: float
     ) -> None:
+        self.at = at
         self.channel = channel
         self.term = term
         self.number = number
@@ -137,6 +139,8 @@ class Writer:
         """Publications refused because the buffer was full."""
         self.stale = 0
         """Publications dropped because they carried a stale fencing token."""
+        self.latency = LatencyHistogram()
+        """From acceptance to Redis' answer; what shares a round trip counts as its oldest."""
 
     def __len__(self) -> int:
         return len(self._buffer)
@@ -159,7 +163,7 @@ class Writer:
             )
         channel.accepted += 1
         self._ordinal += 1
-        entry = _Entry(channel, self._term, channel.accepted, self._ordinal, body, channel.fresh)
+        entry = _Entry(channel, self._term, channel.accepted, self._ordinal, body, channel.fresh, self._now())
         self._buffer.append(entry)
         self._bytes += len(body)
         channel.fresh = False
@@ -306,6 +310,7 @@ class Writer:
                 continue
             channel.written += len(entry.body)
             self._bytes -= len(entry.body)
+        self.latency.record(self._now() - batch[0].at, len(batch) - len(left))
         buffer = self._buffer
         for _ in batch:
             buffer.popleft()

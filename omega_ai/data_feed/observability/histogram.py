@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -64,6 +64,14 @@ class HistogramReading(Struct, frozen=True):
         if min(counts) < 0:
             return self
         return HistogramReading(self.bounds, counts, self.total - earlier.total)
+
+
+def merge_readings(readings: Sequence[HistogramReading]) -> HistogramReading | None:
+    """Several histograms of the same bounds as one, exactly; None of none."""
+    if not readings:
+        return None
+    counts = tuple(sum(column) for column in zip(*(r.counts for r in readings), strict=True))
+    return HistogramReading(readings[0].bounds, counts, sum(r.total for r in readings))
 
 
 class LatencyHistogram:

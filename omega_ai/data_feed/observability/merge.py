@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from omega_ai.data_feed.observability.histogram import HistogramReading
-from omega_ai.data_feed.observability.snapshot import Snapshot
+from omega_ai.data_feed.observability.histogram import HistogramReading, merge_readings
+from omega_ai.data_feed.observability.snapshot import BrokerFigures, Snapshot
 
 _K = TypeVar("_K", str, int)
 
@@ -27,13 +27,16 @@ def merge_snapshots(own: Snapshot, workers: Sequence[Snapshot]) -> Snapshot:
         messages_sent=sum(s.messages_sent for s in everyone),
         bytes_received=sum(s.bytes_received for s in everyone),
         bytes_sent=sum(s.bytes_sent for s in everyone),
+        published=_sum(s.published for s in everyone),
+        publish_refused=sum(s.publish_refused for s in everyone),
         outbox_bytes=sum(s.outbox_bytes for s in everyone),
         conflated=sum(s.conflated for s in everyone),
         closes=_sum(s.closes for s in everyone),
         errors=_sum(s.errors for s in everyone),
         resumes=_sum(s.resumes for s in everyone),
+        broker=_broker([s.broker for s in everyone]),
         latencies=_latencies(everyone),
-        loop_lag=_histograms([s.loop_lag for s in everyone if s.loop_lag is not None]),
+        loop_lag=merge_readings([s.loop_lag for s in everyone if s.loop_lag is not None]),
     )
 
 
@@ -45,18 +48,20 @@ def _sum(counts: Iterable[Mapping[_K, int]]) -> dict[_K, int]:
     return total
 
 
+def _broker(figures: Sequence[BrokerFigures]) -> BrokerFigures:
+    """Each process has its own connection: one that has lost it speaks for all."""
+    spokesman = next((each for each in figures if not each.connected), figures[0])
+    return structs.replace(
+        spokesman,
+        buffered=sum(each.buffered for each in figures),
+        reconnects=sum(each.reconnects for each in figures),
+    )
+
+
 def _latencies(snapshots: Sequence[Snapshot]) -> dict[str, HistogramReading]:
     stages = dict.fromkeys(stage for snapshot in snapshots for stage in snapshot.latencies)
     merged = {
-        stage: _histograms([s.latencies[stage] for s in snapshots if stage in s.latencies])
+        stage: merge_readings([s.latencies[stage] for s in snapshots if stage in s.latencies])
         for stage in stages
     }
     return {stage: reading for stage, reading in merged.items() if reading is not None}
-
-
-def _histograms(readings: Sequence[HistogramReading]) -> HistogramReading | None:
-    """Buckets add up exactly; all histograms of a stage have the same bounds."""
-    if not readings:
-        return None
-    counts = tuple(sum(column) for column in zip(*(r.counts for r in readings), strict=True))
-    return HistogramReading(readings[0].bounds, counts, sum(r.total for r in readings))

@@ -7,10 +7,10 @@ Nothing here is called per message. Names follow the Prometheus naming rules: pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar, get_args
 
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -22,8 +22,11 @@ from prometheus_client.registry import Collector
 from omega_ai import __version__
 from omega_ai.data_feed.market import PriceState, SourceState, SourceStatus
 from omega_ai.data_feed.observability.histogram import HistogramReading
-from omega_ai.data_feed.observability.snapshot import Snapshot
+from omega_ai.data_feed.observability.process import ProcessFigures
+from omega_ai.data_feed.observability.snapshot import Snapshot, WorkerFigures
+from omega_ai.data_feed.websocket.admission import Kind
 from omega_ai.data_feed.websocket.close_codes import CloseCode
+from omega_ai.data_feed.websocket.errors import ErrorCode
 
 ReadSnapshot = Callable[[], Snapshot]
 
@@ -31,13 +34,17 @@ _PRICE_STATES: tuple[str, ...] = get_args(PriceState)
 _SOURCE_STATES: tuple[str, ...] = get_args(SourceState)
 # 1005 and 1006 never cross the wire; they stand for an empty close and for none at all (RFC 6455, 7.4.1).
 _CODES = frozenset({*CloseCode, 1005, 1006})
+# Series that are there from the start: a rate over one that appears with its first event misses that event.
+_NO_CLOSES = {str(int(code)): 0 for code in sorted(_CODES)}
+_NO_REFUSALS: dict[str, int] = dict.fromkeys((*get_args(Kind), "handshake"), 0)
+_NO_ERRORS: dict[str, int] = dict.fromkeys(ErrorCode, 0)
+_NO_TRANSPORTS = {"ws": 0, "wss": 0}
 
 
 def make_registry(read: ReadSnapshot) -> CollectorRegistry:
-    """A registry of its own for one process's feed: its figures, and the interpreter's."""
+    """A registry of its own for one feed: its figures, and the garbage collector's of this process."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(FeedCollector(read))
-    ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
 
@@ -55,7 +62,10 @@ class FeedCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every family; those of parts that the process does not have are left out."""
         snapshot = self._read()
-        yield from _process(snapshot)
+        yield from _feed(snapshot)
+        if snapshot.process is not None:
+            yield from _process(snapshot.process)
+        yield from _workers(snapshot)
         yield from _connections(snapshot)
         yield from _traffic(snapshot)
         yield from _latencies(snapshot)
@@ -64,7 +74,74 @@ class FeedCollector(Collector):
         yield from _venues(snapshot.sources)
 
 
-def _process(snapshot: Snapshot) -> Iterator[Metric]:
+def _process(figures: ProcessFigures) -> Iterator[Metric]:
+    """The names that every client library uses. Not its own collector: that one lists all descriptors."""
+    yield CounterMetricFamily(
+        "process_cpu_seconds", "User and system CPU time spent.", value=figures.cpu_seconds
+    )
+    for name, text, value in (
+        ("process_resident_memory_bytes", "Resident memory.", figures.resident_bytes),
+        ("process_virtual_memory_bytes", "Virtual memory.", figures.virtual_bytes),
+        ("process_open_fds", "Open file descriptors.", figures.open_fds),
+        ("process_max_fds", "File descriptors that may be open.", figures.max_fds),
+        ("process_start_time_seconds", "Start, since the Unix epoch.", figures.start_time),
+    ):
+        if value is not None:
+            yield _gauge(name, text, value)
+
+
+def _workers(snapshot: Snapshot) -> Iterator[Metric]:
+    """Each worker by its place, so that one that stands still or has all the clients can be told."""
+    workers = snapshot.workers
+    if not workers:
+        return
+    up = GaugeMetricFamily(
+        "omega_worker_up", "1 while a worker answers, 0 while it is away or stands still.", labels=["worker"]
+    )
+    clients = GaugeMetricFamily("omega_worker_connections", "Connections of a worker.", labels=["worker"])
+    for worker in workers:
+        up.add_metric([str(worker.place)], int(worker.running))
+        clients.add_metric([str(worker.place)], worker.connections)
+    yield up
+    yield clients
+    yield _of_workers(
+        CounterMetricFamily(
+            "omega_worker_cpu_seconds", "CPU time of the process that is this worker now.", labels=["worker"]
+        ),
+        workers,
+        lambda figures: figures.cpu_seconds,
+    )
+    yield _of_workers(
+        GaugeMetricFamily(
+            "omega_worker_resident_memory_bytes", "Resident memory of a worker.", labels=["worker"]
+        ),
+        workers,
+        lambda figures: figures.resident_bytes,
+    )
+    yield _of_workers(
+        GaugeMetricFamily("omega_worker_open_fds", "Open file descriptors of a worker.", labels=["worker"]),
+        workers,
+        lambda figures: figures.open_fds,
+    )
+    yield _counter(
+        "omega_worker_restarts", "Workers started anew because one had died.", snapshot.worker_restarts
+    )
+
+
+_Family = TypeVar("_Family", CounterMetricFamily, GaugeMetricFamily)
+
+
+def _of_workers(
+    family: _Family, workers: Sequence[WorkerFigures], part: Callable[[ProcessFigures], float | None]
+) -> _Family:
+    for worker in workers:
+        value = None if worker.process is None else part(worker.process)
+        if value is not None:
+            family.add_metric([str(worker.place)], value)
+    return family
+
+
+def _feed(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauges("omega_build_info", "The version that runs; always 1.", "version", {__version__: 1})
     yield _gauge("omega_uptime_seconds", "Since the feed started.", snapshot.uptime)
     if snapshot.loop_lag is not None:
@@ -78,13 +155,14 @@ def _process(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _connections(snapshot: Snapshot) -> Iterator[Metric]:
-    yield _gauges("omega_connections", "WebSocket connections open now.", "transport", snapshot.connections)
+    open_now = _NO_TRANSPORTS | dict(snapshot.connections)
+    yield _gauges("omega_connections", "WebSocket connections open now.", "transport", open_now)
     yield _gauge("omega_connections_max", "WebSocket connections allowed at once.", snapshot.max_connections)
-    yield _counters("omega_handshakes", "Upgrades that succeeded.", "transport", snapshot.handshakes)
-    yield _counters(
-        "omega_handshake_refusals", "Upgrades refused before they began.", "reason", snapshot.refusals
-    )
-    closes: dict[str, int] = {}
+    handshakes = _NO_TRANSPORTS | dict(snapshot.handshakes)
+    yield _counters("omega_handshakes", "Upgrades that succeeded.", "transport", handshakes)
+    refusals = _NO_REFUSALS | dict(snapshot.refusals)
+    yield _counters("omega_handshake_refusals", "Upgrades refused before they began.", "reason", refusals)
+    closes = dict(_NO_CLOSES)
     for code, count in snapshot.closes.items():
         label = str(int(code)) if code in _CODES else "other"  # peers may send any code from 3000 to 4999
         closes[label] = closes.get(label, 0) + count
@@ -94,7 +172,8 @@ def _connections(snapshot: Snapshot) -> Iterator[Metric]:
         "Connections ended because the client read too slowly.",
         snapshot.closes.get(CloseCode.SLOW_CONSUMER, 0),
     )
-    yield _counters("omega_client_errors", "Error messages sent to clients.", "code", snapshot.errors)
+    errors = _NO_ERRORS | dict(snapshot.errors)
+    yield _counters("omega_client_errors", "Error messages sent to clients.", "code", errors)
     yield _counters(
         "omega_resumes",
         "Subscriptions from a position: recovered whole, or not.",
@@ -109,8 +188,17 @@ def _traffic(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter("omega_received_bytes", "Payload from clients.", snapshot.bytes_received)
     yield _counter("omega_sent_bytes", "Payload to clients.", snapshot.bytes_sent)
     yield _counters(
-        "omega_published_messages", "Messages published by this process.", "channel", snapshot.published
+        "omega_published_messages", "Messages handed to the broker.", "channel", snapshot.published
     )
+    yield _counter(
+        "omega_publish_refused_messages",
+        "Messages that the broker, away for too long, did not take.",
+        snapshot.publish_refused,
+    )
+    if snapshot.leading is not None:
+        yield _gauge(
+            "omega_leading", "1 while this process publishes, 0 while it stands by.", int(snapshot.leading)
+        )
     yield _gauge("omega_outbox_bytes", "What waits to be sent, all clients together.", snapshot.outbox_bytes)
     yield _counter(
         "omega_conflated_messages",

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from omega_ai.data_feed.market import PriceState, SourceStatus
 from omega_ai.data_feed.observability.histogram import HistogramReading
+from omega_ai.data_feed.observability.process import ProcessFigures
 
 DELIVERY = "publish_to_write"
 """Stage: from the moment the broker had the message to the write on a client's socket."""
@@ -30,6 +31,16 @@ class BrokerFigures(Struct, frozen=True, kw_only=True):
     detail: str = ""
     buffered: int = 0
     reconnects: int = 0
+
+
+class WorkerFigures(Struct, frozen=True, kw_only=True):
+    """One of the processes of ``--workers``, by its place among them (0 to 63), whichever process has it."""
+
+    place: int
+    running: bool
+    """Alive, and not silent for longer than a healthy one ever is."""
+    connections: int = 0
+    process: ProcessFigures | None = None
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -55,7 +66,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     bytes_received: int = 0
     bytes_sent: int = 0
     published: Mapping[str, int] = {}
-    """Messages published by this process, by channel."""
+    """Messages handed to the broker, by channel: of sources and of clients."""
+    publish_refused: int = 0
+    """Messages that the broker, away for too long, did not take."""
+    leading: bool | None = None
+    """Whether this process publishes what its source gives; None where it need not ask another for that."""
 
     outbox_bytes: int = 0
     """What waits for all clients together."""
@@ -80,6 +95,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     loop_lag: HistogramReading | None = None
     certificate_left: float | None = None
     """Until the served certificate ends; negative when it has; None without TLS."""
+    process: ProcessFigures | None = None
+    """What the process itself costs; of a parent with workers, the parent's."""
+    workers: Sequence[WorkerFigures] = ()
+    worker_restarts: int = 0
+    """Workers started anew because one had died."""
 
     @property
     def clients(self) -> int:

@@ -18,6 +18,7 @@ from omega_ai.core.websocket.ring import Ring
 from omega_ai.data_feed.observability.histogram import LatencyHistogram
 from omega_ai.data_feed.websocket.context import Subscription
 from omega_ai.data_feed.websocket.session import Session
+from omega_ai.data_feed.websocket.venue_delivery import VenueDelivery
 
 DEFLATE_FROM = 128
 """Bytes below which compressing a message cannot pay for its own header."""
@@ -81,6 +82,7 @@ class FanOut:
         self.scheduler = scheduler
         self.ring = ring
         self.stats = FanOutStats()
+        self.venue = VenueDelivery(clock)
         self._dirty: list[Audience] = []
         self._turn_began = 0.0
 
@@ -98,7 +100,9 @@ class FanOut:
         dirty, self._dirty = self._dirty, []
         for audience in dirty:
             audience.flush()
-        self.stats.delivery.record(self.clock.monotonic() - self._turn_began)
+        now = self.clock.monotonic()
+        self.stats.delivery.record(now - self._turn_began)
+        self.venue.written(self._turn_began, now)
 
 
 class Audience:

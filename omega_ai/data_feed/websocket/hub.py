@@ -20,6 +20,7 @@ from omega_ai.core.scheduler import Scheduler
 from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.ring import Ring
 from omega_ai.data_feed.broker.base import History, Position, Publication
+from omega_ai.data_feed.observability.histogram import HistogramReading
 from omega_ai.data_feed.websocket.audience import Audience, FanOut, FanOutStats, Frame
 from omega_ai.data_feed.websocket.backlog import Backlog
 from omega_ai.data_feed.websocket.context import Subscription
@@ -63,12 +64,14 @@ class _Channel:
         "backlog_used",
         "epoch",
         "name",
+        "of_venues",
         "seq",
         "tail",
     )
 
     def __init__(self, name: str, tail: int) -> None:
         self.name = name
+        self.of_venues = name in ("trades", "quotes")
         self.epoch = ""
         self.seq = 0
         self.at: float | None = None
@@ -110,6 +113,11 @@ class Hub:
         """What was published and delivered so far."""
         return self._fan_out.stats
 
+    @property
+    def venue_delivery(self) -> HistogramReading:
+        """From venues' frames in to writes."""
+        return self._fan_out.venue.histogram.read()
+
     # From the broker
 
     def start(self, positions: Mapping[str, Position]) -> None:
@@ -141,6 +149,8 @@ class Hub:
         frame = Frame(publication.channel, seq, publication.message)
         channel.seq = seq
         channel.at = self.clock.monotonic()
+        if channel.of_venues:
+            self._fan_out.venue.arrived(publication.message, channel.at)
         channel.tail.append(frame)
         self.stats.publications += 1
         for audience in channel.audiences:

@@ -38,7 +38,12 @@ async def test_a_restart_that_kept_the_data_continues_the_sequence(valkey: Valke
         await until(lambda: len(seen) == 20)
         assert numbers(seen) == list(range(1, 21))
         assert_unbroken(seen)
-        assert broker.status().connected
+        status = broker.status()
+        assert status.connected
+        assert status.reconnects == 1
+        assert status.latency is not None
+        assert status.latency.count == 20
+        assert status.latency.total > 0
 
 
 async def test_an_emptied_redis_begins_a_new_epoch(valkey: ValkeyProcess) -> None:

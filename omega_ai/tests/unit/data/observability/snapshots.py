@@ -6,9 +6,28 @@ from typing import Any
 
 from omega_ai.data_feed.market import SourceStatus
 from omega_ai.data_feed.observability.histogram import LatencyHistogram
-from omega_ai.data_feed.observability.snapshot import BROKER, DELIVERY, VENUE_DELIVERY, Snapshot
+from omega_ai.data_feed.observability.process import ProcessFigures
+from omega_ai.data_feed.observability.snapshot import (
+    BROKER,
+    DELIVERY,
+    VENUE_DELIVERY,
+    Snapshot,
+    WorkerFigures,
+)
 
 NOW_NS = 1_767_225_600_000_000_000
+
+
+def process(cpu: float) -> ProcessFigures:
+    """A process that has used ``cpu`` seconds."""
+    return ProcessFigures(
+        cpu_seconds=cpu,
+        resident_bytes=64_000_000,
+        virtual_bytes=640_000_000,
+        open_fds=44,
+        max_fds=20_000,
+        start_time=NOW_NS / 1e9 - 3600,
+    )
 
 
 def snapshot(**changes: Any) -> Snapshot:
@@ -24,7 +43,7 @@ def snapshot(**changes: Any) -> Snapshot:
         "connections": {"ws": 40, "wss": 2},
         "max_connections": 1000,
         "handshakes": {"ws": 100, "wss": 7},
-        "refusals": {"403": 3},
+        "refusals": {"origin": 3},
         "messages_received": 11,
         "messages_sent": 123_456,
         "bytes_received": 999,
@@ -43,6 +62,14 @@ def snapshot(**changes: Any) -> Snapshot:
         "price_age": 0.25,
         "latencies": {stage: latency.read() for stage in (DELIVERY, VENUE_DELIVERY, BROKER)},
         "loop_lag": lag.read(),
+        "process": process(cpu=12.5),
+        "workers": [
+            WorkerFigures(place=0, running=True, connections=30, process=process(cpu=40.0)),
+            WorkerFigures(place=1, running=False, connections=0),
+        ],
+        "worker_restarts": 2,
+        "publish_refused": 6,
+        "leading": True,
         "certificate_left": 90 * 86_400.0,
     }
     return Snapshot(**(fields | changes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omega_ai.data_feed.observability.histogram import LatencyHistogram
 from omega_ai.data_feed.observability.merge import merge_snapshots
-from omega_ai.data_feed.observability.snapshot import DELIVERY, Snapshot
+from omega_ai.data_feed.observability.snapshot import DELIVERY, BrokerFigures, Snapshot
 from omega_ai.tests.unit.data.observability.snapshots import NOW_NS, snapshot
 
 
@@ -57,3 +57,20 @@ def test_what_one_process_alone_has_is_its_own() -> None:
     assert merged.price_state == own.price_state
     assert merged.uptime == own.uptime
     assert merged.certificate_left == own.certificate_left
+
+
+def test_a_broker_that_one_process_has_lost_is_down_for_all() -> None:
+    """Each has its own connection; the one without says why. Losses and waiting messages add up."""
+    own = worker(broker=BrokerFigures(detail="fine", buffered=1, reconnects=1))
+    one = worker(broker=BrokerFigures(connected=False, detail="refused", buffered=5, reconnects=2))
+    merged = merge_snapshots(own, [worker(), one])
+    assert merged.broker == BrokerFigures(connected=False, detail="refused", buffered=6, reconnects=3)
+    assert merge_snapshots(own, [worker()]).broker.connected
+
+
+def test_what_clients_publish_through_workers_is_counted() -> None:
+    """With what the main process publishes."""
+    own = worker(published={"btc_price": 100, "trades": 7}, publish_refused=1)
+    merged = merge_snapshots(own, [worker(published={"broadcast": 2, "btc_price": 3}, publish_refused=2)])
+    assert merged.published == {"btc_price": 103, "trades": 7, "broadcast": 2}
+    assert merged.publish_refused == 3

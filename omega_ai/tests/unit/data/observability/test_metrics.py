@@ -45,7 +45,7 @@ def test_each_figure_is_where_its_name_says() -> None:
     text = scrape(snapshot())
     assert value(text, "omega_connections", transport="ws") == 40
     assert value(text, "omega_handshakes_total", transport="wss") == 7
-    assert value(text, "omega_handshake_refusals_total", reason="403") == 3
+    assert value(text, "omega_handshake_refusals_total", reason="origin") == 3
     assert value(text, "omega_messages_sent_total") == 123_456
     assert value(text, "omega_sent_bytes_total") == 45_678_901
     assert value(text, "omega_slow_closes_total") == 3
@@ -56,6 +56,39 @@ def test_each_figure_is_where_its_name_says() -> None:
     assert value(text, "omega_broker_up") == 1
     assert value(text, "omega_certificate_remaining_seconds") == 90 * 86_400
     assert value(text, "omega_uptime_seconds") == 3600
+
+
+def test_each_worker_is_told_apart_by_its_place() -> None:
+    """One that is away has no process figures, and says so."""
+    text = scrape(snapshot())
+    assert value(text, "omega_worker_up", worker="0") == 1
+    assert value(text, "omega_worker_up", worker="1") == 0
+    assert value(text, "omega_worker_connections", worker="0") == 30
+    assert value(text, "omega_worker_cpu_seconds_total", worker="0") == 40
+    assert value(text, "omega_worker_resident_memory_bytes", worker="0") == 64_000_000
+    assert value(text, "omega_worker_open_fds", worker="0") == 44
+    assert value(text, "omega_worker_restarts_total") == 2
+    assert [s.labels["worker"] for s in samples(text) if s.name == "omega_worker_cpu_seconds_total"] == ["0"]
+    assert "omega_worker" not in scrape(snapshot(workers=[]))
+
+
+def test_the_process_has_the_names_that_every_client_library_uses() -> None:
+    """So that ready-made dashboards work."""
+    text = scrape(snapshot())
+    assert value(text, "process_cpu_seconds_total") == 12.5
+    assert value(text, "process_resident_memory_bytes") == 64_000_000
+    assert value(text, "process_open_fds") == 44
+    assert value(text, "process_max_fds") == 20_000
+    assert value(text, "process_start_time_seconds") == NOW_NS / 1e9 - 3600
+
+
+def test_series_are_there_before_their_first_event() -> None:
+    """A rate over a series that appears with its first event misses it."""
+    text = scrape(Snapshot(now_ns=NOW_NS, uptime=1.0))
+    assert value(text, "omega_closes_total", code="4008") == 0
+    assert value(text, "omega_client_errors_total", code="rate_limited") == 0
+    assert value(text, "omega_handshake_refusals_total", reason="capacity") == 0
+    assert value(text, "omega_handshakes_total", transport="wss") == 0
 
 
 def test_states_are_one_series_each_and_one_of_them_is_1() -> None:
@@ -95,7 +128,7 @@ def test_a_client_cannot_make_series() -> None:
     """Close codes are chosen by peers; those that are not of the contract share one label."""
     text = scrape(snapshot(closes=dict.fromkeys(range(3000, 5000), 1) | {1006: 4}))
     codes = {s.labels["code"]: s.value for s in samples(text) if s.name == "omega_closes_total"}
-    assert len(codes) < 20
+    assert len(codes) < 25
     assert codes["1006"] == 4
     assert codes["4008"] == 1
     assert sum(codes.values()) == 2004
