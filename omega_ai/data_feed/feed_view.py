@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec import structs
+import msgspec
+from msgspec import Struct, structs
 
 from omega_ai import __version__
 from omega_ai.data_feed.access import utc
@@ -13,6 +15,7 @@ from omega_ai.data_feed.broker.base import Broker, History, Position
 from omega_ai.data_feed.fallback import Fallback
 from omega_ai.data_feed.http.view import Check, LatestPrice
 from omega_ai.data_feed.lease import RedundantPublisher
+from omega_ai.data_feed.market import PriceState
 from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.merge import merge_snapshots
 from omega_ai.data_feed.observability.process import read_process
@@ -50,6 +53,15 @@ class Parts(NamedTuple):
     pool: WorkerPool | None
     publishing: Publishing
     leader: RedundantPublisher | None
+
+
+class _State(Struct):
+    """What is read of a ``btc_price`` message."""
+
+    state: PriceState
+
+
+_decode_state = msgspec.json.Decoder(_State).decode
 
 
 class View:
@@ -127,6 +139,7 @@ class View:
         simulating = fallback is not None and fallback.active
         pipeline = fallback.pipeline if fallback is not None and fallback.active else self._pipeline
         price_at = pipeline.price_at
+        state, age = self._price_from_elsewhere() if price_at is None else (None, None)
         snapshot = Snapshot(
             now_ns=self._clock.time_ns(),
             uptime=now - self._started,
@@ -141,8 +154,8 @@ class View:
                 reconnects=status.reconnects,
             ),
             sources=[*self._pipeline.statuses(), *(pipeline.statuses() if simulating else [])],
-            price_state=pipeline.price_state,
-            price_age=None if price_at is None else now - price_at,
+            price_state=pipeline.price_state or state,
+            price_age=age if price_at is None else now - price_at,
             certificate_left=self._certificate_left(),
             latencies={} if status.latency is None else {BROKER: status.latency},
             loop_lag=self._parts.lag.read(),
@@ -172,6 +185,13 @@ class View:
                 **snapshot.latencies,
             },
         )
+
+    def _price_from_elsewhere(self) -> tuple[PriceState | None, float | None]:
+        """State and age of a price that another process or a client published; of an edge, its only one."""
+        latest = self.latest_price()
+        if latest is None:
+            return None, None
+        return _decode_state(latest.message).state, None if math.isinf(latest.age) else latest.age
 
     def _certificate_left(self) -> float | None:
         if self._tls is None:

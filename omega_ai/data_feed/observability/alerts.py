@@ -37,6 +37,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
     resumes_at_least: int = 10
     certificate_days: float = 14.0
     loop_lag_p99: float = 0.1
+    worker_restarts: int = 3
 
 
 class Finding(NamedTuple):
@@ -159,6 +160,17 @@ def _loop_lag(window: Window, bounds: Bounds) -> Iterable[Finding]:
         yield Finding(f"the event loop's p99 lag is {_ms(p99)}: the process has more to do than it can")
 
 
+def _workers(window: Window, bounds: Bounds) -> Iterable[Finding]:
+    now = window.now
+    away = [str(worker.place) for worker in now.workers if not worker.running]
+    if away:
+        yield Finding(f"{len(away)} of {len(now.workers)} workers are away: {', '.join(away)}")
+        return
+    restarts = now.worker_restarts - window.then.worker_restarts
+    if restarts >= bounds.worker_restarts:
+        yield Finding(f"workers died {restarts} times within {WINDOW / 60:.0f} minutes")
+
+
 RULES: tuple[Rule, ...] = (
     Rule("OmegaVenueStale", "warning", 60.0, _venue_stale),
     Rule("OmegaPriceStale", "critical", 10.0, _price_stale),
@@ -171,6 +183,7 @@ RULES: tuple[Rule, ...] = (
     Rule("OmegaResumesFailing", "warning", 0.0, _resumes_failing),
     Rule("OmegaCertificateEnding", "warning", 0.0, _certificate),
     Rule("OmegaLoopLag", "warning", 60.0, _loop_lag),
+    Rule("OmegaWorkersFailing", "warning", 30.0, _workers),
 )
 
 

@@ -65,7 +65,7 @@ def snapshot(**changes: Any) -> Snapshot:
         "process": process(cpu=12.5),
         "workers": [
             WorkerFigures(place=0, running=True, connections=30, process=process(cpu=40.0)),
-            WorkerFigures(place=1, running=False, connections=0),
+            WorkerFigures(place=1, running=True, connections=12),
         ],
         "worker_restarts": 2,
         "publish_refused": 6,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omega_ai.data_feed.market import SourceStatus
 from omega_ai.data_feed.observability.alerts import RULES, WINDOW, AlertEngine, Notice
 from omega_ai.data_feed.observability.histogram import LatencyHistogram
-from omega_ai.data_feed.observability.snapshot import DELIVERY, BrokerFigures, Snapshot
+from omega_ai.data_feed.observability.snapshot import DELIVERY, BrokerFigures, Snapshot, WorkerFigures
 from omega_ai.tests.unit.data.observability.snapshots import NOW_NS, snapshot
 
 
@@ -57,6 +57,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "OmegaSlowClosesRising": {"closes": {4008: 13}},
     "OmegaConnectionsNearLimit": {"connections": {"ws": 700, "wss": 100}},
     "OmegaBrokerDown": {"broker": BrokerFigures(connected=False, detail="start it", buffered=7)},
+    "OmegaWorkersFailing": {
+        "workers": [WorkerFigures(place=0, running=True), WorkerFigures(place=1, running=False)]
+    },
     "OmegaResumesFailing": {"resumes": {"recovered": 18, "unrecovered": 3}},
     "OmegaCertificateEnding": {"certificate_left": 13 * 86_400.0},
     "OmegaLoopLag": {"loop_lag": latency(0.2)},
@@ -203,3 +206,14 @@ def test_firing_and_resolved_alternate_whatever_happens(states: list[str]) -> No
         last[key] = notice.status
     firing = {key for key, status in last.items() if status == "firing"}
     assert firing == {(alert.name, alert.subject) for alert in run.engine.active()}
+
+
+def test_workers_that_die_again_and_again_are_told_though_each_is_replaced() -> None:
+    """Two restarts are a mishap, three within the window are not."""
+    run = Run()
+    workers = [WorkerFigures(place=0, running=True)]
+    assert run.go(snapshot(workers=workers, worker_restarts=5), 60) == []
+    assert run.go(snapshot(workers=workers, worker_restarts=7), 60) == []
+    assert run.go(snapshot(workers=workers, worker_restarts=8), 60) == ["firing OmegaWorkersFailing"]
+    assert run.notices[-1].alert.summary == "workers died 3 times within 5 minutes"
+    assert run.go(snapshot(workers=workers, worker_restarts=8), 600) == ["resolved OmegaWorkersFailing"]

@@ -21,7 +21,7 @@ from prometheus_client.samples import Sample
 
 from omega_ai.data_feed.http.app import make_app, start_http
 from omega_ai.data_feed.observability.metrics import make_registry
-from omega_ai.data_feed.observability.snapshot import Snapshot
+from omega_ai.data_feed.observability.snapshot import Snapshot, WorkerFigures
 from omega_ai.tests.unit.data.http.fake_view import FakeView
 from omega_ai.tests.unit.data.observability.snapshots import NOW_NS, snapshot
 
@@ -60,9 +60,10 @@ def test_each_figure_is_where_its_name_says() -> None:
 
 def test_each_worker_is_told_apart_by_its_place() -> None:
     """One that is away has no process figures, and says so."""
-    text = scrape(snapshot())
-    assert value(text, "omega_worker_up", worker="0") == 1
+    away = WorkerFigures(place=1, running=False)
+    text = scrape(snapshot(workers=[snapshot().workers[0], away]))
     assert value(text, "omega_worker_up", worker="1") == 0
+    assert value(text, "omega_worker_up", worker="0") == 1
     assert value(text, "omega_worker_connections", worker="0") == 30
     assert value(text, "omega_worker_cpu_seconds_total", worker="0") == 40
     assert value(text, "omega_worker_resident_memory_bytes", worker="0") == 64_000_000
