@@ -1,0 +1,1 @@
+"""Fuzzing: any bytes into what reads bytes from strangers. ``python -m omega_ai.tests.fuzz --help``."""
