@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check cover bench conformance faults format docs lock build clean
+.PHONY: help run test check cover bench conformance faults fuzz format docs lock build clean
 
 help: ## say what there is
 	@echo "OMEGA BTC AI. Targets:"
@@ -49,6 +49,9 @@ conformance: $(TEST) ## have the Autobahn test suite judge the server and the cl
 
 faults: $(TEST) ## disturb a real feed for a while, and account for every message (ARGS=--help says how)
 	$(BIN)/python -m omega_ai.tests.faults $(ARGS)
+
+fuzz: $(TEST) ## feed bytes to every parser for eight minutes (ARGS='--minutes 60', --seed N)
+	$(BIN)/python -m omega_ai.tests.fuzz $(ARGS)
 
 format: $(DEV) ## put the code in order
 	$(BIN)/ruff check --fix
