@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check cover bench conformance faults fuzz format docs lock build clean
+.PHONY: help run test check cover bench conformance faults fuzz format docs lock build wheel-test clean
 
 help: ## say what there is
 	@echo "OMEGA BTC AI. Targets:"
@@ -62,6 +62,9 @@ docs: $(TEST) ## write the reference of commands anew from the commands
 
 build: $(DEV) ## make the wheel and the source archive in dist/
 	$(BIN)/python -m hatchling build
+
+wheel-test: $(DEV) ## install the wheel into an empty environment from the package index, and use it
+	OMEGA_WHEEL_TEST=index $(BIN)/python -m pytest omega_ai/tests/integration/release -v $(ARGS)
 
 lock: $(DEV) ## write requirements/*.lock anew from pyproject.toml (UPGRADE=1 takes newer versions)
 	VENV=$(VENV) UPGRADE=$(UPGRADE) scripts/lock
