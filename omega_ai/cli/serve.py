@@ -87,6 +87,7 @@ def serve(
     pong_timeout: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.pong_timeout,
     handshake_timeout: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.handshake_timeout,
     close_timeout: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.close_timeout,
+    drain_seconds: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.drain_seconds,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Parameter(group=_LOGS)
     ] = _DEFAULTS.log_level,
@@ -135,6 +136,8 @@ def serve(
         pong_timeout: Seconds that a client may take to answer one.
         handshake_timeout: Seconds that a client may take to connect.
         close_timeout: Seconds that clients have to say good-bye when the server stops.
+        drain_seconds: Seconds over which clients are sent away, in random order, before the server stops;
+            0 sends all away at once. A second signal ends the wait.
         log_level: Least important kind of line to log.
         log_format: For people (console), for machines (json), or whichever suits standard error (auto).
         alert_webhook: URL to POST alerts to, in the format of Prometheus' Alertmanager.

@@ -79,6 +79,7 @@ class Feed:
         self.endpoints: Endpoints | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with an exception when a part dies that the feed cannot do without."""
+        self.draining = False
         self.server: FeedServer | None = None
         self.pool: WorkerPool | None = None
         self._certificate: Certificate | None = None
@@ -130,6 +131,16 @@ class Feed:
         """Send clients away with 1012, spread over ``seconds``, and take no new ones."""
         if self.server is not None:
             await self.server.retire(seconds, self._rng)
+
+    async def drain(self, seconds: float) -> None:
+        """Before the end: not ready any more, no new clients, and those that are here leave over ``seconds``.
+
+        Prices go on meanwhile; whoever has to leave may go on elsewhere from the last position it has seen.
+        """
+        self.draining = True
+        await self.retire(seconds)
+        if self.pool is not None:
+            await self.pool.drain(seconds)
 
     # Starting
 

@@ -68,6 +68,7 @@ class View:
     """Reads the feed's parts; changes none."""
 
     def __init__(self, feed: Feed, parts: Parts, port: int | None, tls_port: int | None) -> None:
+        self._feed = feed
         self._settings = feed.settings
         self._clock = feed.clock
         self._parts = parts
@@ -90,6 +91,8 @@ class View:
             checks.append(Check("source", ok=True, detail=detail))
         else:
             checks.append(self._source_check(self._source))
+        if self._feed.draining:
+            checks.append(Check("draining", ok=False, detail="clients are sent away: this process will stop"))
         pool = self._parts.pool
         if pool is not None:
             running = sum(worker.running for worker in pool.figures())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -33,6 +33,8 @@ async def run_feed(
 
     SIGHUP reads the certificate again; SIGUSR2 replaces the workers one by one.
 
+    With ``drain_seconds``, clients are first sent away one by one (1012); a second signal cuts that short.
+
     On the way out clients are closed with 1001, what was accepted is written, ports are free, Valkey has
     ended.
 
@@ -45,9 +47,10 @@ async def run_feed(
     loop = asyncio.get_running_loop()
     handled: list[signal.Signals] = []
     rolling: list[asyncio.Task[None]] = []
+    hurry = asyncio.Event()
     if stop is None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            _on_signal(loop, handled, number, stopping.set)
+            _on_signal(loop, handled, number, lambda: (hurry if stopping.is_set() else stopping).set())
     try:
         async with Feed(settings, clock=clock or SystemClock()) as feed:
             if stop is None:
@@ -69,6 +72,9 @@ async def run_feed(
                 waiting.cancel()
                 for task in rolling:
                     task.cancel()
+            if settings.drain_seconds > 0:
+                _log.info("draining", seconds=settings.drain_seconds)
+                await _unless(hurry, feed.drain(settings.drain_seconds))
             _log.info("stopping")
     finally:
         for number in handled:
@@ -90,6 +96,15 @@ def _on_signal(
 ) -> None:
     loop.add_signal_handler(number, callback)
     handled.append(number)
+
+
+async def _unless(hurry: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do ``work`` to its end, or until ``hurry`` is set."""
+    tasks: set[asyncio.Task[Any]] = {asyncio.create_task(work), asyncio.create_task(hurry.wait())}
+    _, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _roll(feed: Feed) -> None:

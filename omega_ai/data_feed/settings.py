@@ -53,6 +53,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     pong_timeout: float = 20.0
     handshake_timeout: float = 5.0
     close_timeout: float = 2.0
+    drain_seconds: float = 0.0
     strict: bool = False
 
     require_token: bool = False
@@ -135,6 +136,7 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("pong_timeout", 0.05, 3600),
     ("handshake_timeout", 0.05, 600),
     ("close_timeout", 0.0, 60),
+    ("drain_seconds", 0.0, 3600),
 )
 
 

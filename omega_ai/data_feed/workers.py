@@ -118,6 +118,16 @@ class WorkerPool:
             await _end(old)
             _log.info("worker_replaced", old=old.pid, new=new.pid)
 
+    async def drain(self, seconds: float) -> None:
+        """Let every worker send its clients away over ``seconds`` (1012) and end; none takes its place."""
+        leaving = [worker for worker in self.workers if worker.process.returncode is None]
+        for worker in leaving:
+            worker.retiring = True
+            worker.tell(Command("retire", seconds))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds + STOP_TIMEOUT):
+                await asyncio.gather(*(worker.process.wait() for worker in leaving))
+
     def reload(self) -> None:
         """Let every worker read its certificate again."""
         for worker in self.workers:
