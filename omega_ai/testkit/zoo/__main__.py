@@ -71,10 +71,10 @@ async def _run(
         if sys.stderr.isatty():
             print(f"\r{done} of {right * len(RIGHT)} right runs", end="", file=sys.stderr, flush=True)
 
-    proofs, *_ = await asyncio.gather(
-        prove_all(EXHIBITS, range(runs), at_once),
-        *(one_right(exhibit, seed) for seed in range(right) for exhibit in RIGHT),
-    )
+    async def all_right() -> None:
+        await asyncio.gather(*(one_right(exhibit, seed) for seed in range(right) for exhibit in RIGHT))
+
+    proofs, _ = await asyncio.gather(prove_all(EXHIBITS, range(runs), at_once), all_right())
     return proofs, raised
 
 

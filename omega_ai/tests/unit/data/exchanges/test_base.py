@@ -27,7 +27,7 @@ def test_an_unusable_address_names_where_it_came_from(url):
         url_of(COINBASE, {}, {"WSS_URL_COINBASE": url})
 
 
-@pytest.mark.parametrize("venue", VENUES.values(), ids=str)
+@pytest.mark.parametrize("venue", VENUES.values(), ids=lambda venue: venue.name)
 def test_every_venue_says_what_the_supervisor_needs(venue):
     """Trades and quotes are asked for, some sign of life is expected, and first data has a deadline."""
     kinds = {kind for channel in venue.channels for kind in channel.kinds}
