@@ -74,10 +74,11 @@ def test_a_level_that_holds_by_luck_is_not_believed() -> None:
 
 def test_a_server_whose_pace_varies_has_no_limit() -> None:
     """Never is a level told that was not seen to hold twice."""
-    found = _search(
-        Bounds(start=64),
-        lambda level, kind: (Verdict((kind != "confirm" and level < 90 and "pass") or "fail"), False),
-    )
+
+    def judge(level: float, kind: Kind) -> tuple[Verdict, bool]:
+        return (Verdict.PASS if kind != "confirm" and level < 90 else Verdict.FAIL), False
+
+    found = _search(Bounds(start=64), judge)
     assert (found.level, found.verdict) == (None, Verdict.UNKNOWN)
     assert sum(step.kind == "confirm" for step in found.steps) == CONFIRMATIONS
     assert "varies" in found.why
