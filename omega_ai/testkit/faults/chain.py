@@ -105,7 +105,13 @@ class Faults:
         return random_for(self.seed, connection, toxic.name, "share").random() < toxic.toxicity
 
     def context(
-        self, toxic: Toxic, stream: Stream, connection: int, now: float, memory: dict[str, Any]
+        self,
+        toxic: Toxic,
+        stream: Stream,
+        connection: int,
+        now: float,
+        memory: dict[str, Any],
+        fresh: bool = True,
     ) -> Context:
         """What a stage of the toxic may know."""
         return Context(
@@ -116,6 +122,7 @@ class Faults:
             rng=random_for(self.seed, connection, toxic.name, stream),
             connection_memory=memory,
             toxic_memory=self._memory[toxic.name],
+            fresh=fresh,
         )
 
 
@@ -171,7 +178,11 @@ class Chain:
         self._places: list[_Place] = []
         self.done: Signal | None = None
         """The signal that ended this direction; what is fed afterwards is dropped."""
+        self.begun = False
+        """Whether bytes have passed. A driver that passes them beside the chain while it is ``idle`` sets
+        this."""
         self._now = -math.inf
+        self._since = -math.inf
         self._edge: tuple[float, float] | None = None
         """When a window begins or ends next: by the driver's time, and since the origin."""
 
@@ -192,6 +203,7 @@ class Chain:
 
     def feed(self, data: bytes, now: float) -> list[Item]:
         """Bytes came from the sender (not empty): what to hand on to the receiver."""
+        self.begun = True
         return self._run(0, (data,), self._at(now))
 
     def finish(self, signal: Signal, now: float) -> list[Item]:
@@ -227,9 +239,10 @@ class Chain:
         """Bring the stages in line with the service's toxics and their windows; what this makes us hand
         on."""
         now = self._at(now)
-        since = now - self._circuit.faults.origin
+        since = max(now - self._circuit.faults.origin, self._since)
         if self._edge is not None and self._edge[0] <= now + CLOSE_ENOUGH:
             since = max(since, self._edge[1])
+        self._since = since
         wanted = self._wanted()
         out: list[Item] = []
         for index in range(len(self._places) - 1, -1, -1):
@@ -295,7 +308,9 @@ class Chain:
     def _context(self, toxic: Toxic, now: float) -> Context:
         circuit = self._circuit
         memory = circuit.memory(toxic)
-        return circuit.faults.context(toxic, self.stream, circuit.connection, now, memory)
+        return circuit.faults.context(
+            toxic, self.stream, circuit.connection, now, memory, fresh=not self.begun
+        )
 
     def _next_edge(self, since: float) -> tuple[float, float] | None:
         windows = [place.toxic.window for place in self._places if place.toxic.window is not None]

@@ -77,7 +77,7 @@ class Context:
     else; so a connection's faults are the same whatever other connections do.
     """
 
-    __slots__ = ("_connection", "_toxic", "connection", "now", "placed", "rng", "stream")
+    __slots__ = ("_connection", "_toxic", "connection", "fresh", "now", "placed", "rng", "stream")
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class Context:
         rng: random.Random,
         connection_memory: dict[str, Any],
         toxic_memory: dict[str, Any],
+        fresh: bool = True,
     ) -> None:
         self.stream = stream
         """The direction that the stage works on."""
@@ -99,6 +100,9 @@ class Context:
         """Number of the connection, from 0 in the order of acceptance."""
         self.now = now
         """When the stage begins: the connection opened, the toxic was added, or its window began."""
+        self.fresh = fresh
+        """Whether nothing has passed in this direction yet: the stage will see the stream from its first
+        byte."""
         self.rng = rng
         self._connection = connection_memory
         self._toxic = toxic_memory
@@ -271,36 +275,33 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def active(self, at: float) -> bool:
         """Whether ``at`` lies in the window: begin included, end excluded."""
-        since = at - self.start
-        if since < 0:
-            return False
-        if self.every is not None:
-            since -= self._rounds(since) * self.every
-        return self.duration is None or since < self.duration
+        begin = self._begin(self._round(at))
+        return at >= begin and (self.duration is None or at < begin + self.duration)
 
     def next_edge(self, at: float) -> float | None:
         """The next moment after ``at`` at which the window begins or ends; None if there is none."""
-        since = at - self.start
-        if since < 0:
-            return self.start
-        if self.duration is None:
-            return None
-        base = self.start
-        if self.every is not None:
-            base += self._rounds(since) * self.every
-        edge = base + self.duration
-        if edge > at:
-            return edge
-        return None if self.every is None else base + self.every
+        turn = self._round(at)
+        begin = self._begin(turn)
+        if at < begin:
+            return begin
+        if self.duration is not None and at < begin + self.duration:
+            return begin + self.duration
+        return None if self.every is None else self._begin(turn + 1)
 
-    def _rounds(self, since: float) -> int:
-        """Whole periods that have passed. The edges are sums, so the quotient may be off by one at an
-        edge."""
-        assert self.every is not None  # noqa: S101 - for the type checker
-        rounds = int(since // self.every)
-        if self.start + (rounds + 1) * self.every <= self.start + since:
-            rounds += 1
-        return rounds
+    def _begin(self, turn: int) -> float:
+        return self.start + turn * (self.every or 0.0)
+
+    def _round(self, at: float) -> int:
+        """The number of the last turn that has begun at ``at``; 0 if none has."""
+        if self.every is None or at < self.start:
+            return 0
+        turn = int((at - self.start) / self.every)
+        # The quotient is rounded; what counts is the beginning as it is computed everywhere else.
+        if self._begin(turn + 1) <= at:
+            turn += 1
+        elif turn and self._begin(turn) > at:
+            turn -= 1
+        return turn
 
 
 class Toxic(msgspec.Struct, frozen=True, kw_only=True):

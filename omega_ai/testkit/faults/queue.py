@@ -24,6 +24,11 @@ class QueueStage(Stage):
         if not isinstance(item, Signal):
             self._held += len(item)
 
+    @property
+    def last(self) -> float:
+        """When the last in line may go; nothing can go before it any more."""
+        return self._last
+
     def release(self, now: float) -> list[Item]:
         """All that is due."""
         out: list[Item] = []
