@@ -165,6 +165,8 @@ class ErrorMessage(Struct, frozen=True, kw_only=True, tag="error"):
     field: str | None = None
     id: RequestId | None = None
     retry_after_ms: int | None = None
+    correlation: str | None = None
+    """What to name when asking the server's operator: its log has it too."""
 
 
 class Subscribed(Struct, frozen=True, kw_only=True, tag="subscribed"):

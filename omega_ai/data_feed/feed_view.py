@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -172,7 +173,7 @@ class View:
             snapshot,
             connections=server.connections_by_transport(),
             handshakes=dict(stats.handshakes),
-            refusals={"handshake": stats.bad_handshakes, **server.gate.refusals},
+            refusals=Counter(stats.refusals) + Counter(server.gate.refusals),
             messages_received=stats.messages_in,
             messages_sent=sent.deliveries,
             bytes_received=stats.bytes_in,

@@ -34,6 +34,9 @@ class ServerProtocol(StreamProtocol):
         """
         return check_upgrade(request)
 
+    def on_refusal(self, refusal: Refusal) -> None:
+        """The client was answered with ``refusal`` instead of an upgrade, whoever raised it."""
+
     def _read_head(self, data: bytes) -> None:
         try:
             parts = self._take_head(data, REQUEST_LIMIT)
@@ -59,6 +62,10 @@ class ServerProtocol(StreamProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         self.state = REFUSED
+        try:
+            self.on_refusal(refusal)
+        except Exception:
+            _log.exception("on_refusal of %s failed", type(self).__name__)
         self._stop_timer()
         self._start_timer()
         body = (refusal.reason + "\n").encode()

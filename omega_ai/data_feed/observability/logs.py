@@ -33,11 +33,11 @@ _SECRET_NAMES = re.compile(
 )
 _URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s/@]+(?=@)", re.IGNORECASE)
 _QUERY_SECRET = re.compile(r"(?P<head>[?&](?:access_)?token=)[^&\s]+", re.IGNORECASE)
-_JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]+")
+_JWT = re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*)*")  # also one that was cut off
 _BEARER = re.compile(r"(?P<head>\bBearer\s+)\S+", re.IGNORECASE)
 HIDDEN = "***"
 
-_LIBRARIES = {
+LIBRARIES = {
     "aiohttp.access": logging.WARNING,
     "aiohttp.server": logging.ERROR,  # every malformed request of a port scanner
     "aiohttp.client": logging.WARNING,
@@ -61,6 +61,7 @@ def set_up_logs(
     stream: TextIO | None = None,
     clock: Clock | None = None,
     per_minute: int = LINES_PER_MINUTE,
+    for_good: bool = True,
 ) -> None:
     """Send every line of ours, and of the libraries that use ``logging``, to ``stream`` in one format.
 
@@ -70,6 +71,7 @@ def set_up_logs(
         stream: standard error by default.
         clock: for the limit a minute.
         per_minute: lines of one kind.
+        for_good: False lets this be called again with other arguments, at the cost of slower lines.
     """
     out = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -101,7 +103,7 @@ def set_up_logs(
         processors=[structlog.contextvars.merge_contextvars, *shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(out),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=for_good,
     )
     handler = logging.StreamHandler(out)
     handler.addFilter(limit.allows_record)
@@ -113,7 +115,7 @@ def set_up_logs(
     )
     # A library's chatter is worth less than our own lines.
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
-    for name, least in _LIBRARIES.items():
+    for name, least in LIBRARIES.items():
         logging.getLogger(name).setLevel(max(number, least))
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from omega_ai.core.identifiers import new_connection_id
 from omega_ai.core.websocket.deflate import MAX_WINDOW_BITS
+from omega_ai.core.websocket.endpoint import Transport
 from omega_ai.core.websocket.frames import PING, build_frame
 from omega_ai.core.websocket.handshake import Refusal, Request, Upgrade, check_upgrade
 from omega_ai.core.websocket.server import ServerProtocol
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 AUTH_SECONDS = 10.0
 """So long a browser may take to show the token that is required."""
+
+REASON_LENGTH = 80
+"""Characters of a close reason that the log keeps; a client may have written it."""
 
 _PING = build_frame(PING, b"")
 
@@ -40,6 +45,11 @@ class Admitted(Protocol):
     @property
     def channels(self) -> tuple[str, ...]:
         """Its first channels."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Who it is counted as, for logs: behind a trusted proxy, whom the proxy names."""
         ...
 
 
@@ -71,8 +81,13 @@ class Connection(ServerProtocol):
         "_admitted",
         "_heard",
         "_marked",
+        "_opened_at",
         "_pinged_at",
+        "_received",
+        "_refused_for",
         "close_code",
+        "close_reason",
+        "closed_by",
         "id",
         "peer",
         "secure",
@@ -90,6 +105,13 @@ class Connection(ServerProtocol):
         self.secure = False
         self.slot = 0
         self.close_code = 1006
+        self.close_reason = ""
+        self.closed_by = "network"
+        """Who ended it: ``client``, ``server``, or the network, with no close frame."""
+        self._opened_at = 0.0
+        self._received = 0
+        self._refused_for: str | None = "handshake"
+        """How a refusal would be counted here; None when it has been, by the gate."""
         self._admitted: Admitted | None = None
         self._heard = True
         self._marked = False
@@ -97,27 +119,37 @@ class Connection(ServerProtocol):
 
     # From the engine
 
+    def connection_made(self, transport: Transport) -> None:
+        """A TCP (or TLS) connection; what the client wants is not known yet."""
+        self.server.arriving.add(self)
+        super().connection_made(transport)
+
     def on_request(self, request: Request) -> Upgrade:
         """Check the handshake's form first, then whether this client may come in."""
         server = self.server
         if server.closing:
+            self._refused_for = "draining"
             raise Refusal(503, "the server is stopping: connect again", (("Retry-After", "1"),))
         name = self.transport.get_extra_info("peername")
         self.peer = str(name[0]) if name else ""
         self.secure = self.transport.get_extra_info("ssl_object") is not None
-        try:
-            upgrade = check_upgrade(
-                request, subprotocols=(SUBPROTOCOL,), compression=server.settings.compression
-            )
-        except Refusal:
-            server.stats.bad_handshakes += 1
-            raise
-        try:
-            self._admitted = server.gate.admit(request, self.peer, secure=self.secure)
-        except Refusal as refusal:
-            _log.debug("refused", peer=self.peer, status=refusal.status, reason=refusal.reason)
-            raise
+        upgrade = check_upgrade(request, subprotocols=(SUBPROTOCOL,), compression=server.settings.compression)
+        self._refused_for = None
+        self._admitted = server.gate.admit(request, self.peer, secure=self.secure)
         return upgrade
+
+    def on_refusal(self, refusal: Refusal) -> None:
+        """All that there is of this connection: a count, and a line."""
+        if self._refused_for is not None:
+            refusals = self.server.stats.refusals
+            refusals[self._refused_for] = refusals.get(self._refused_for, 0) + 1
+        name = self.transport.get_extra_info("peername")
+        _log.info(
+            "connection_refused",
+            peer=str(name[0]) if name else "",
+            status=refusal.status,
+            reason=refusal.reason,
+        )
 
     def on_open(self) -> None:
         """The upgrade is done: the conversation begins. The server never speaks first."""
@@ -129,6 +161,8 @@ class Connection(ServerProtocol):
         # always allowed (RFC 7692 section 6).
         agreed = self.compression
         deflate = agreed is not None and agreed.send_window_bits == MAX_WINDOW_BITS
+        self.id = new_connection_id()
+        self._opened_at = server.clock.monotonic()
         self.session = Session(
             server.context,
             outbox,
@@ -137,6 +171,7 @@ class Connection(ServerProtocol):
             identify=self._identify,
             connection=self,
             deflate=deflate,
+            name=self.id,
         )
         server.opened(self)
         if admitted.identity is UNPROVEN:
@@ -149,6 +184,7 @@ class Connection(ServerProtocol):
         if session is None:
             return
         self._heard = True
+        self._received += 1
         stats = self.server.stats
         stats.messages_in += 1
         stats.bytes_in += len(data)
@@ -175,27 +211,42 @@ class Connection(ServerProtocol):
             self.session.drained()
 
     def on_close(self, code: int, reason: str) -> None:
-        """The client said goodbye; it gets nothing more."""
-        self.close_code = code
+        """The client said goodbye, or answers ours; it gets nothing more."""
+        if self.closed_by == "network":
+            self.close_code, self.close_reason, self.closed_by = code, reason, "client"
         if self.session is not None:
             self.session.end()
 
     def on_protocol_error(self, code: int, reason: str) -> None:
         """The client broke RFC 6455 or a size limit, and was told."""
-        self.close_code = code
+        self.close_code, self.close_reason, self.closed_by = code, reason, "server"
         if self.session is not None:
             self.session.end()
-        _log.debug("protocol_error", connection=self.id, code=code, reason=reason)
 
     def on_disconnected(self) -> None:
-        """The connection is over, from whichever side."""
-        if self.session is not None:
-            self.session.end()
+        """The connection is over, from whichever side: its life is one line of the log."""
+        session = self.session
+        if session is not None:
+            session.end()
         self.server.gone(self)
+        _log.info(
+            "connection_closed",
+            connection=self.id,
+            peer=self.peer,
+            client="" if self._admitted is None else self._admitted.address,
+            transport="wss" if self.secure else "ws",
+            subject="" if session is None else session.identity.subject,
+            seconds=round(self.server.clock.monotonic() - self._opened_at, 3),
+            received=self._received,
+            code=int(self.close_code),
+            reason=self.close_reason[:REASON_LENGTH],
+            by=self.closed_by,
+        )
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give back what admission counted, also for a client that left during its handshake."""
         super().connection_lost(exc)
+        self.server.arriving.discard(self)
         self.session = None  # it and its outbox hold us: without this, only the garbage collector ends it
         if self._admitted is not None:
             self.server.gate.release(self._admitted)
@@ -249,5 +300,5 @@ class Connection(ServerProtocol):
         return self._admitted is not None and self.server.gate.identify(self._admitted, identity)
 
     def _close_session(self, code: CloseCode, reason: str) -> None:
-        self.close_code = code
+        self.close_code, self.close_reason, self.closed_by = code, reason, "server"
         self.close(code, reason)

@@ -58,13 +58,19 @@ class ErrorMessage(msgspec.Struct, tag="error", tag_field="type", omit_defaults=
     field: str | None = None
     id: int | str | None = None
     retry_after_ms: int | None = None
+    correlation: str | None = None
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def encode_error(error: MessageError, *, request_id: int | str | None, timestamp: str) -> bytes:
-    """The ``error`` message's JSON text; ``field``, ``id`` and ``retry_after_ms`` only where they apply."""
+def encode_error(
+    error: MessageError, *, request_id: int | str | None, timestamp: str, correlation: str | None = None
+) -> bytes:
+    """The ``error`` message's JSON text; ``field``, ``id`` and ``retry_after_ms`` only where they apply.
+
+    ``correlation`` is what the server's log has about it: the connection's id and the error's number there.
+    """
     return _encode(
         ErrorMessage(
             code=error.code,
@@ -74,6 +80,7 @@ def encode_error(error: MessageError, *, request_id: int | str | None, timestamp
             field=error.field,
             id=request_id,
             retry_after_ms=error.retry_after_ms,
+            correlation=correlation,
         )
     )
 

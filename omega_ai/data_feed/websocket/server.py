@@ -16,7 +16,6 @@ from typing import NamedTuple, cast
 import structlog
 
 from omega_ai.core.clock import Clock
-from omega_ai.core.identifiers import new_connection_id
 from omega_ai.core.scheduler import LoopScheduler
 from omega_ai.core.websocket.endpoint import Options
 from omega_ai.data_feed.websocket.close_codes import CloseCode
@@ -45,11 +44,12 @@ class ServerSettings(NamedTuple):
 class ServerStats:
     """Plain counters, read when metrics are asked for."""
 
-    __slots__ = ("bad_handshakes", "bytes_in", "closes", "handshakes", "messages_in", "slow_closes")
+    __slots__ = ("bytes_in", "closes", "handshakes", "messages_in", "refusals", "slow_closes")
 
     def __init__(self) -> None:
         self.handshakes: dict[str, int] = {}
-        self.bad_handshakes = 0
+        self.refusals: dict[str, int] = {}
+        """Clients that were refused before the gate was asked, by reason."""
         self.closes: dict[int, int] = {}
         self.slow_closes = 0
         self.messages_in = 0
@@ -80,6 +80,8 @@ class FeedServer:
         self.stats = ServerStats()
         self.clock = clock
         self.connections: set[Connection] = set()
+        self.arriving: set[Connection] = set()
+        """In their handshake, or refused and not gone yet."""
         loop = asyncio.get_running_loop()
         self._loop = loop
         self.options = Options(
@@ -124,9 +126,9 @@ class FeedServer:
 
     def opened(self, connection: Connection) -> None:
         """A client has come in."""
-        connection.id = new_connection_id()
         transport = "wss" if connection.secure else "ws"
         self.stats.handshakes[transport] = self.stats.handshakes.get(transport, 0) + 1
+        self.arriving.discard(connection)
         self.connections.add(connection)
         self._empty.clear()
         self._wheel[self._next_slot].add(connection)
@@ -140,7 +142,6 @@ class FeedServer:
         self._wheel[connection.slot].discard(connection)
         closes = self.stats.closes
         closes[connection.close_code] = closes.get(connection.close_code, 0) + 1
-        _log.debug("closed", connection=connection.id, peer=connection.peer, code=connection.close_code)
         if not self.connections:
             self._empty.set()
 
@@ -208,6 +209,9 @@ class FeedServer:
         except TimeoutError:
             for connection in list(self.connections):
                 connection.abort()
+        for connection in list(self.arriving):
+            connection.abort()
+        await asyncio.sleep(0)  # for their end to reach us
         for server in self._servers:
             await server.wait_closed()
         self._servers.clear()

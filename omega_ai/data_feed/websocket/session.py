@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import structlog
+
 from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.frames import text_frame
 from omega_ai.core.websocket.protocol import StreamProtocol
@@ -27,6 +29,8 @@ from omega_ai.data_feed.websocket.errors import (
 )
 from omega_ai.data_feed.websocket.outbox import Outbox
 from omega_ai.data_feed.websocket.replays import Replay
+
+_log = structlog.get_logger(__name__)
 
 VIOLATIONS = 20
 VIOLATION_WINDOW = 10.0
@@ -51,12 +55,14 @@ class Session:
 
     ``close(code, reason)`` ends the connection; it is called at most once. ``identify`` is asked whether a
     client that has shown a token may have one more connection. ``connection`` is for the hub, which can send
-    to many at once past their outboxes; without one, the session has its outbox alone.
+    to many at once past their outboxes; without one, the session has its outbox alone. ``name`` is the
+    connection's id: errors and log lines carry it.
     """
 
     __slots__ = (
         "_close",
         "_context",
+        "_errors",
         "_identify",
         "_lookbacks",
         "_replies",
@@ -68,6 +74,7 @@ class Session:
         "connection",
         "deflate",
         "identity",
+        "name",
         "outbox",
         "resuming",
         "subscriptions",
@@ -83,7 +90,10 @@ class Session:
         identify: Callable[[Identity], bool] = lambda _: True,
         connection: StreamProtocol | None = None,
         deflate: bool = False,
+        name: str = "",
     ) -> None:
+        self.name = name
+        self._errors = 0
         self._context = context
         self._identify = identify
         self._close = close
@@ -447,7 +457,14 @@ class Session:
     def _refuse(self, error: MessageError, request_id: wire.RequestId | None) -> None:
         errors = self._context.errors
         errors[error.code] = errors.get(error.code, 0) + 1
-        self._reply(encode_error(error, request_id=request_id, timestamp=self._now()))
+        self._errors += 1
+        correlation = f"{self.name}.{self._errors}" if self.name else None
+        # Not the error's words: they may repeat what the client sent.
+        log = _log.warning if error.code is ErrorCode.INTERNAL else _log.info
+        log("client_error", correlation=correlation, code=error.code.value, field=error.field)
+        self._reply(
+            encode_error(error, request_id=request_id, timestamp=self._now(), correlation=correlation)
+        )
         if error.code in NOT_THE_CLIENTS_FAULT:
             return
         if self._context.strict:

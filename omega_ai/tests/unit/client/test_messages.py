@@ -146,7 +146,8 @@ class TestWhatTheServerEncodesTheClientDecodes:
     def test_error(self) -> None:
         """Every field."""
         error = errors.MessageError(errors.ErrorCode.RATE_LIMITED, "slower", field="price", retry_after_ms=40)
-        decoded = client.decode(errors.encode_error(error, request_id=9, timestamp=TEXT))
+        text = errors.encode_error(error, request_id=9, timestamp=TEXT, correlation="c-abc.1")
+        decoded = client.decode(text)
         assert decoded == client.ErrorMessage(
             code="rate_limited",
             message="slower",
@@ -155,6 +156,7 @@ class TestWhatTheServerEncodesTheClientDecodes:
             field="price",
             id=9,
             retry_after_ms=40,
+            correlation="c-abc.1",
         )
 
     def test_echo(self) -> None:

@@ -56,7 +56,9 @@ def test_a_validation_failure_names_code_and_field(text: bytes, code: ErrorCode,
 def test_an_error_message_has_the_contract_s_fields_in_the_contract_s_form() -> None:
     """``field``, ``id`` and ``retry_after_ms`` stand only where they apply."""
     error = MessageError(ErrorCode.RATE_LIMITED, "more than 5 messages a second", retry_after_ms=200)
-    message: dict[str, Any] = json.loads(encode_error(error, request_id=7, timestamp="T"))
+    message: dict[str, Any] = json.loads(
+        encode_error(error, request_id=7, timestamp="T", correlation="c-abc.1")
+    )
     assert message == {
         "type": "error",
         "code": "rate_limited",
@@ -65,6 +67,7 @@ def test_an_error_message_has_the_contract_s_fields_in_the_contract_s_form() -> 
         "timestamp": "T",
         "id": 7,
         "retry_after_ms": 200,
+        "correlation": "c-abc.1",
     }
     plain = json.loads(encode_error(not_an_object(), request_id=None, timestamp="T"))
     assert plain.keys() == {"type", "code", "message", "temporary", "timestamp"}
