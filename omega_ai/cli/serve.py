@@ -77,6 +77,7 @@ def serve(
     origin: Annotated[tuple[str, ...], Parameter(group=_ACCESS), _Optional] = (),
     hostname: Annotated[tuple[str, ...], Parameter(group=_ACCESS), _Optional] = (),
     trusted_proxy: Annotated[tuple[str, ...], Parameter(group=_ACCESS), _Optional] = (),
+    public_url: Annotated[tuple[str, ...], Parameter(group=_LISTEN), _Optional] = (),
     strict: Annotated[bool, Parameter(group=_ACCESS)] = _DEFAULTS.strict,
     max_message_size: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.max_message_size,
     outbox_limit: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.outbox_limit,
@@ -126,6 +127,8 @@ def serve(
         origin: A web origin that browsers may connect from (repeatable), such as https://example.org.
         hostname: A name under which the HTTP side is asked for (repeatable), besides this machine's.
         trusted_proxy: Address or network of a proxy whose X-Forwarded-For is believed (repeatable).
+        public_url: Where clients reach the feed, if that is a proxy: wss://prices.example.org/ws
+            (repeatable). The page and the AsyncAPI document then name it.
         strict: Close a connection after its first error.
         max_message_size: Bytes of a message from a client.
         outbox_limit: Bytes that may wait for one slow client before it is closed.
@@ -174,6 +177,7 @@ REPEATABLE = {
     "origin": "origins",
     "hostname": "hostnames",
     "trusted_proxy": "trusted_proxies",
+    "public_url": "public_urls",
 }
 """Options that are given once per value -> the settings that hold all of them."""
 

@@ -48,7 +48,7 @@ class Context:
         self._policy = PublishPolicy.default(
             loopback_only=settings.loopback_only,
             live_source=settings.source == "live",
-            proxied=bool(settings.trusted_proxies or settings.hostnames),
+            proxied=bool(settings.trusted_proxies or settings.hostnames or settings.public_urls),
         )
 
     def authenticate(self, token: str, now_ns: int) -> Identity:

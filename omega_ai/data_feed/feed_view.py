@@ -215,6 +215,8 @@ class View:
 
     def websocket_urls(self) -> Sequence[str]:
         """See ``FeedView``."""
+        if self._settings.public_urls:
+            return self._settings.public_urls
         urls = self.websocket_url(self._port), self.websocket_url(self._tls_port, secure=True)
         return [url for url in urls if url is not None]
 

@@ -63,6 +63,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
     hostnames: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    public_urls: tuple[str, ...] = ()
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -94,6 +95,9 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
             raise SettingsError("--workers needs a broker that processes can share: embedded or redis://...")
         if self.role != "all" and self.broker in ("memory", "embedded"):
             raise SettingsError(f"--role {self.role} needs a broker that the others share: redis://...")
+        for url in self.public_urls:
+            if not _FEED_ADDRESS.fullmatch(url):
+                raise SettingsError(f"--public-url must be a ws:// or wss:// address, not {url!r}")
         if self.alert_webhook is not None and not _WEB_ADDRESS.match(self.alert_webhook):
             raise SettingsError("--alert-webhook must be an http:// or https:// address")
         if self.alert_command is not None and not _words(self.alert_command):
@@ -140,6 +144,7 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
 )
 
 
+_FEED_ADDRESS = re.compile(r"wss?://[A-Za-z0-9.:\[\]-]+(/[\w./~-]*)?", re.ASCII)
 _WEB_ADDRESS = re.compile(r"https?://[^/\s]+", re.IGNORECASE)
 
 
