@@ -13,13 +13,16 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from omega_ai.testkit.load.shapes import Shape
+from omega_ai.testkit.load.shapes import Shape, ShapeError, curve
 from omega_ai.testkit.profile import Profile
 from omega_ai.testkit.target import new_run
 
 MAX_CLIENTS: Final = 1_000_000
 """Clients of a run, over all shards: what the fixed-width stamp has digits for is more."""
 MAX_SIZE: Final = 1 << 24
+
+
+MAX_WORKERS: Final = 256
 
 
 class PlanError(ValueError):
@@ -90,6 +93,36 @@ class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What it is called."""
         return self.name or self.role.value
 
+    def check(self, profile: Profile) -> None:
+        """Find out what cannot be.
+
+        Raises:
+            PlanError: and what to do.
+        """
+        where = f"the group {self.title}"
+        if self.clients < 1:
+            raise PlanError(f"{where} has no clients")
+        if not 0 <= self.size <= MAX_SIZE:
+            raise PlanError(f"{where}: a size is from 0 to {MAX_SIZE} bytes, not {self.size}")
+        if self.role is Role.ECHO and profile.echo is None:
+            raise PlanError(f"{where}: the profile {profile.name} knows no message that is echoed ([echo])")
+        if self.role is Role.PUBLISH and profile.publish is None:
+            raise PlanError(
+                f"{where}: the profile {profile.name} knows no message that is passed on ([publish])"
+            )
+        if self.think_s is not None and (self.role is not Role.ECHO or self.messages is not None):
+            raise PlanError(f"{where}: think_s is for echo, and instead of messages")
+        if self.messages is not None and self.role is Role.LISTEN:
+            raise PlanError(f"{where}: who listens sends no messages")
+        if min(self.start_s, self.ramp_s, self.messages_start_s, self.churn, self.read_pause_s) < 0:
+            raise PlanError(f"{where}: a time or a rate is less than 0")
+        for shape in (self.arrivals, self.messages):
+            if shape is not None:
+                try:
+                    curve(shape)
+                except ShapeError as error:
+                    raise PlanError(f"{where}: {error}") from None
+
 
 class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named stretch of the run, for thresholds and reports."""
@@ -158,3 +191,22 @@ class LoadPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return msgspec.json.decode(data, type=cls)
         except msgspec.DecodeError as error:
             raise PlanError(f"no load plan: {error}") from None
+
+    def check(self) -> None:
+        """Find out what cannot be, before anything is started.
+
+        Raises:
+            PlanError: and what to do.
+        """
+        if not self.groups or not self.urls:
+            raise PlanError("a plan needs at least one group of clients, and one URL")
+        if not 0 < self.clients <= MAX_CLIENTS:
+            raise PlanError(f"from 1 to {MAX_CLIENTS} clients, not {self.clients}")
+        if not (self.duration_s > 0 and self.window_s > 0 and self.grace_s >= 0):
+            raise PlanError("a duration and a window are more than 0 s, and the grace is not less")
+        if not (1 <= self.workers <= MAX_WORKERS and 0 <= self.shard < self.shards):
+            raise PlanError(f"from 1 to {MAX_WORKERS} workers; shard i of n has 0 <= i < n")
+        if self.profile.read_only and any(group.role is not Role.LISTEN for group in self.groups):
+            raise PlanError(f"the profile {self.profile.name} is read-only: its server is not ours to strain")
+        for group in self.groups:
+            group.check(self.profile)

@@ -91,12 +91,12 @@ def test_a_steady_rate_does_not_drift_in_an_hour():
     assert last == pytest.approx((277_000 + 0.5) / 77 * 1e9, abs=2)
 
 
-@pytest.mark.parametrize("shape", [Constant(1000.0), Ramp(0, 2000, 10), Wave(1000, 1000, 3)])
+@pytest.mark.parametrize("shape", [Constant(200.0), Ramp(0, 400, 10), Wave(200, 200, 3)])
 def test_poisson_arrivals_have_the_rate_and_its_scatter(shape):
     expected = curve(shape).integral(10.0)
     counts = [len(list(times(shape, 10.0, rng=random.Random(seed)))) for seed in range(30)]
     mean = sum(counts) / len(counts)
-    assert mean == pytest.approx(expected, rel=0.01)
+    assert mean == pytest.approx(expected, rel=0.03)
     scatter = sum((count - mean) ** 2 for count in counts) / (len(counts) - 1)
     assert 0.4 < scatter / expected < 2.0  # a Poisson number's variance is its mean; a regular one's is 0
 
