@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -235,6 +236,8 @@ class RunResult(Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     command: str = ""
     """How to run it again."""
+    load: dict[str, Any] | None = None
+    """Of a load run: what joins it exactly with other machines' parts (``load.record.LoadRecord``)."""
     format: int = FORMAT
 
     @property

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from omega_ai.testkit.load.record import LoadRecord, join, result_parts
 from omega_ai.testkit.result import Distribution, RunResult, SuiteResult
 from omega_ai.testkit.verdict import Verdict
 
@@ -116,16 +117,21 @@ def _shown(value: int, unit: str) -> str:
 def merge(results: Iterable[RunResult]) -> RunResult:
     """Results of several machines that did the same to one target, as one; histograms are added exactly.
 
-    Of cases of one name, the worst counts. Thresholds were judged on each machine.
+    Of cases of one name, the worst counts. Thresholds were judged on each machine; but the shards of a load
+    run are joined and judged as one run.
 
     Raises:
-        ValueError: nothing to merge, or different targets.
+        ValueError: nothing to merge, different targets, or shards that are not of one run.
     """
     given = list(results)
     if not given:
         raise ValueError("there is nothing to merge")
+    if len(given) == 1:
+        return given[0]
     if len({result.target.url for result in given}) > 1:
         raise ValueError("they are of different targets: " + ", ".join(sorted({r.target.url for r in given})))
+    if any(result.load is not None for result in given):
+        return _join_load(given)
     histograms: dict[str, Distribution] = {}
     for result in given:
         for name, histogram in result.histograms.items():
@@ -165,4 +171,24 @@ def merge(results: Iterable[RunResult]) -> RunResult:
         fault_windows=tuple(window for result in given for window in result.fault_windows),
         thresholds=tuple(threshold for result in given for threshold in result.thresholds),
         invalid=tuple(dict.fromkeys(reason for result in given for reason in result.invalid)),
+    )
+
+
+def _join_load(given: list[RunResult]) -> RunResult:
+    """The shards of one load run."""
+    alone = [number for number, result in enumerate(given, 1) if result.load is None]
+    if alone:
+        raise ValueError(f"number {alone[0]} of them is no result of omega load, and others are")
+    record = join([LoadRecord.from_builtins(result.load) for result in given])
+    parts = result_parts(record, reproduce=given[0].command)
+    return msgspec.structs.replace(
+        given[0],
+        duration_s=max(result.duration_s for result in given),
+        suites=(parts.suite,),
+        histograms=parts.histograms,
+        series=parts.series,
+        thresholds=parts.thresholds,
+        fault_windows=tuple(window for result in given for window in result.fault_windows),
+        invalid=parts.invalid,
+        load=record.to_builtins(),
     )

@@ -1,0 +1,146 @@
+"""A load run as a result of the test kit: cases, thresholds, histograms, curves. Pure.
+
+``LoadRecord`` is everything that must be kept so that the parts of several machines can be joined and judged
+again as one; ``result_parts`` is what is shown of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from omega_ai.testkit.load.cases import SUITE, connected, delivered, grown
+from omega_ai.testkit.load.curves import curves, histograms, named
+from omega_ai.testkit.load.judging import judge_all
+from omega_ai.testkit.load.measured import of_run, of_window
+from omega_ai.testkit.load.plan import LoadPlan
+from omega_ai.testkit.load.tally import Tally, merge
+from omega_ai.testkit.load.thresholds import parse_threshold
+from omega_ai.testkit.load.validity import problems
+from omega_ai.testkit.result import (
+    Distribution,
+    SuiteResult,
+    ThresholdResult,
+    TimeSeries,
+)
+
+
+class JoinError(ValueError):
+    """Parts that are not of one run; ``str(error)`` says why."""
+
+
+class LoadRecord(Struct, frozen=True, kw_only=True):
+    """A run, or one machine's part of it."""
+
+    plan: LoadPlan
+    """Without its token."""
+    tally: Tally
+    thresholds: tuple[str, ...] = ()
+    series: tuple[TimeSeries, ...] = ()
+    """The server's side: ``rss``, ``cpu`` ..."""
+    absent: dict[str, str] = {}
+    """Why a metric of the server could not be had."""
+    warm_up_s: float = 0.0
+    soak: bool = False
+
+    @classmethod
+    def of(cls, plan: LoadPlan, tally: Tally, **more: Any) -> LoadRecord:
+        """Of a run that was done. A token is a secret, and stays out of files."""
+        return cls(plan=msgspec.structs.replace(plan, token=None), tally=tally, **more)
+
+    def to_builtins(self) -> dict[str, Any]:
+        """Plain dicts and lists, for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
+        return plain
+
+    @classmethod
+    def from_builtins(cls, plain: object) -> LoadRecord:
+        """What ``to_builtins`` gave.
+
+        Raises:
+            JoinError: it is no record.
+        """
+        try:
+            return msgspec.convert(plain, cls, str_keys=True)
+        except msgspec.ValidationError as error:
+            raise JoinError(f"its load record cannot be read: {error}") from None
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What a result is made of; see ``RunResult`` for what each is."""
+
+    suite: SuiteResult
+    thresholds: tuple[ThresholdResult, ...]
+    histograms: dict[str, Distribution]
+    series: tuple[TimeSeries, ...]
+    invalid: tuple[str, ...]
+
+
+def join(records: list[LoadRecord]) -> LoadRecord:
+    """The parts of several machines as one run, exactly: messages are accounted for over all of them.
+
+    Raises:
+        JoinError: they are not the shards of one plan, or one is there twice or missing.
+    """
+    if not records:
+        raise JoinError("there is nothing to join")
+    first = records[0].plan
+    plans = {
+        msgspec.structs.replace(record.plan, shard=0, workers=1, sources=(), ca=None).to_json()
+        for record in records
+    }
+    if len(plans) > 1:
+        raise JoinError("they are not of one plan: the same scenario, options and --seed on every machine")
+    shards = sorted(record.plan.shard for record in records)
+    twice = sorted({shard for shard in shards if shards.count(shard) > 1})
+    if twice:
+        raise JoinError(f"shard {twice[0] + 1} of {first.shards} is there twice")
+    missing = sorted(set(range(first.shards)) - set(shards))
+    if missing:
+        names = ", ".join(str(shard + 1) for shard in missing[:10])
+        raise JoinError(f"of {first.shards} shards, these are missing: {names}")
+    watching = [record for record in records if record.series] or records[:1]
+    return msgspec.structs.replace(
+        records[0],
+        plan=msgspec.structs.replace(first, shard=0, shards=1),
+        tally=merge([record.tally for record in records]),
+        thresholds=tuple(dict.fromkeys(text for record in records for text in record.thresholds)),
+        series=watching[0].series,
+        absent=watching[0].absent,
+    )
+
+
+def result_parts(record: LoadRecord, *, reproduce: str = "") -> Parts:
+    """Everything that is shown of a run, and judged of it."""
+    plan, tally = record.plan, record.tally
+    run = of_run(tally, series=record.series, absent=record.absent)
+    windows = [of_window(window, series=record.series) for window in tally.windows]
+    phases = [
+        of_window(
+            tally.between(phase.start_s, phase.start_s + phase.duration_s),
+            f"phase {phase.name}",
+            series=record.series,
+            absent=record.absent,
+        )
+        for phase in plan.phases
+    ]
+    invalid = tuple(problems(plan, tally))
+    whole = plan.shards == 1
+    thresholds = judge_all(map(parse_threshold, record.thresholds), run, windows, phases) if whole else []
+    cases = [delivered(record), connected(record)]
+    if record.soak:
+        cases.append(grown(record))
+    return Parts(
+        suite=SuiteResult(
+            name=SUITE,
+            title=f"{plan.clients} clients for {plan.duration_s:g} s",
+            cases=tuple(msgspec.structs.replace(case, reproduce=reproduce) for case in cases),
+            duration_s=tally.duration_s,
+        ),
+        thresholds=tuple(thresholds),
+        histograms=histograms(tally.total),
+        series=(*curves(tally), *(named(item) for item in record.series)),
+        invalid=invalid,
+    )
