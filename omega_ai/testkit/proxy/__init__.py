@@ -1,6 +1,7 @@
 """A proxy that harms: between any client and any server over TCP, TLS or WebSocket, with faults when told
 to."""
 
-from omega_ai.testkit.proxy.service import FaultProxy
+from omega_ai.testkit.proxy.service import Event, FaultProxy
+from omega_ai.testkit.proxy.tls import ProxyTls
 
-__all__ = ["FaultProxy"]
+__all__ = ["Event", "FaultProxy", "ProxyTls"]

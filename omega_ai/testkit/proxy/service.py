@@ -9,6 +9,7 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +20,8 @@ from omega_ai.testkit.faults.model import Fault, Opening, Stream, Toxic, Window,
 from omega_ai.testkit.proxy.address import Upstream, join_host_port, listen_address, parse_upstream
 from omega_ai.testkit.proxy.connection import Connection
 from omega_ai.testkit.proxy.flow import BUFFER_SIZE, Flow
-from omega_ai.testkit.proxy.wire import READ_SIZE, Pipes, SocketWire, abort
+from omega_ai.testkit.proxy.tls import Certificates, ProxyTls, TlsWire
+from omega_ai.testkit.proxy.wire import READ_SIZE, Pipes, SocketWire, Wire, abort
 
 CONNECT_WAIT: Final = 30.0
 """Seconds in which the server must have accepted."""
@@ -30,6 +32,7 @@ MAX_CONNECTIONS: Final = 8192
 EVENTS_KEPT: Final = 10_000
 PAUSE: Final = 0.1
 """Seconds for which nothing is accepted when descriptors have run out."""
+TLS_FORM: Final = {"ws": "wss", "http": "https", "tcp": "tls", "": "tls"}
 _OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -60,6 +63,7 @@ class FaultProxy:
         listen: str = "127.0.0.1:0",
         name: str = "proxy",
         seed: int = 0,
+        tls: ProxyTls | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.name = name
@@ -78,6 +82,8 @@ class FaultProxy:
         self._accepting = False
         self._buffer = bytearray(BUFFER_SIZE)
         self._pipes = Pipes()
+        self._tls = tls
+        self._certificates: Certificates | None = None
 
     async def __aenter__(self) -> FaultProxy:
         await self.enable()
@@ -86,7 +92,14 @@ class FaultProxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disable it and let go of everything."""
         await self.disable()
+        if self._certificates is not None:
+            self._certificates.close()
+            self._certificates = None
 
     @property
     def host(self) -> str:
@@ -103,8 +116,17 @@ class FaultProxy:
         """The server's URL with the proxy's address in place of the server's; ``host:port`` if it has no
         scheme."""
         target = self._target
+        scheme = TLS_FORM.get(target.scheme, target.scheme) if self._tls is not None else target.scheme
         address = join_host_port(self.host, self.port)
-        return f"{target.scheme}://{address}{target.rest}" if target.scheme else address
+        return f"{scheme}://{address}{target.rest}" if scheme else address
+
+    @property
+    def ca(self) -> Path | None:
+        """PEM file of the authority that vouches for the proxy, if it terminates TLS with its own
+        certificate."""
+        if self._tls is None or self._tls.certificate is not None:
+            return None
+        return self._contexts(self._tls).ca
 
     @property
     def origin(self) -> float:
@@ -186,10 +208,15 @@ class FaultProxy:
         Raises:
             OSError: the address is not there, or in use.
             BadAddress: ``listen`` is no address.
+            CertificateError: the certificate or the authorities given cannot be used.
         """
         if self.enabled:
             return
         loop = asyncio.get_running_loop()
+        if self._tls is not None:
+            self._contexts(self._tls).server()  # what is wrong with a certificate is said now
+            if self._target.secure:
+                self._contexts(self._tls).client(self._target.host)
         family, address = await loop.run_in_executor(None, listen_address, self.listen)
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -292,7 +319,7 @@ class FaultProxy:
             if server is None:
                 return
             stack.pop_all()
-        self._join(number, client, server)
+        self._join(number, client, server, opening)
 
     async def _obey(self, number: int, opening: Opening, client: socket.socket) -> bool:
         """Do what faults decided over a new connection; whether it is to be connected to the server then."""
@@ -347,17 +374,50 @@ class FaultProxy:
         self._note(number, "server not reached", str(error))
         return None
 
-    def _join(self, number: int, client: socket.socket, server: socket.socket) -> None:
+    def _join(self, number: int, client: socket.socket, server: socket.socket, opening: Opening) -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(number, self._ended)
-        here = SocketWire(loop, client, connection, self._pipes)
-        there = SocketWire(loop, server, connection, self._pipes)
+        here: Wire
+        there: Wire
+        if self._tls is None:
+            here = SocketWire(loop, client, connection, self._pipes)
+            there = SocketWire(loop, server, connection, self._pipes)
+        else:
+            here, there = self._secured(connection, client, server, opening)
         circuit = self._faults.circuit(number, self._clock.monotonic())
         self._connections[number] = connection
         connection.join(
             Flow(loop, self._clock, circuit.upstream, here, there, self._buffer, connection.on_signal),
             Flow(loop, self._clock, circuit.downstream, there, here, self._buffer, connection.on_signal),
         )
+
+    def _secured(
+        self, connection: Connection, client: socket.socket, server: socket.socket, opening: Opening
+    ) -> tuple[Wire, Wire]:
+        assert self._tls is not None  # noqa: S101 - no caller without it
+        loop = asyncio.get_running_loop()
+        contexts = self._contexts(self._tls)
+        note = partial(self._note, connection.number, "tls")
+        here = TlsWire(
+            loop,
+            client,
+            connection,
+            self._pipes,
+            contexts.server(opening.certificate),
+            host=None,
+            note=note,
+            cut=opening.cut_handshake,
+        )
+        if not self._target.secure:
+            return here, SocketWire(loop, server, connection, self._pipes)
+        host = self._target.host
+        context = contexts.client(host)
+        return here, TlsWire(loop, server, connection, self._pipes, context, host=host, note=note)
+
+    def _contexts(self, settings: ProxyTls) -> Certificates:
+        if self._certificates is None:
+            self._certificates = Certificates(settings)
+        return self._certificates
 
     def _ended(self, connection: Connection, how: str) -> None:
         self._connections.pop(connection.number, None)

@@ -44,7 +44,10 @@ class Owner(Protocol):
 class Wire(Protocol):
     """An end, plain or TLS."""
 
-    closed: bool
+    @property
+    def closed(self) -> bool:
+        """Whether it is gone."""
+        ...
 
     @property
     def pending(self) -> int:
