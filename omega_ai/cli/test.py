@@ -14,6 +14,8 @@ from omega_ai.cli.running import run
 from omega_ai.cli.terminal import command_line, say
 from omega_ai.core.certificates import CertificateError
 from omega_ai.testkit.case import Case, Suite
+from omega_ai.testkit.conformance.clients.arrivals import Arrivals, NoClient
+from omega_ai.testkit.conformance.clients.meeting import meet
 from omega_ai.testkit.connection import ConnectFailed
 from omega_ai.testkit.probe import limits_of, probe
 from omega_ai.testkit.profile import Profile, ProfileError, load_profile
@@ -35,6 +37,8 @@ def test(
     secure_url: str | None = None,
     ca: Path | None = None,
     token: str | None = None,
+    client: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    client_port: int = 0,
     report_dir: Path | None = None,
     junit: Path | None = None,
     json: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
@@ -54,6 +58,9 @@ def test(
         profile: How to speak to the server: omega, echo, coinbase, binance, kraken, or a TOML file.
         secure_url: The same server over TLS: wss://HOST:PORT/.
         ca: PEM file of the authority to trust for wss.
+        client: Test a client instead: a command with {url} in it that makes it connect there and send back
+            what it is sent; or - to wait for a client that is started by hand.
+        client_port: Port on which a client under test is waited for; 0 takes a free one.
         token: Token to show to the server. Better given as OMEGA_TOKEN: others can see a command line.
         report_dir: Write every kind of report into this directory.
         junit: Write a JUnit report to this file.
@@ -63,20 +70,29 @@ def test(
         config: TOML file with a [test] table of options.
     """
     del config  # read while the options were gathered
+    if client is not None and not suite and not case:
+        suite = ("client",)
     suites = _suites(suite, case)
     if list_cases:
         _list(suites)
         return ExitCode.PASS
     chosen = secrets.randbelow(2**32) if seed is None else seed
     destinations = Destinations(directory=report_dir, junit=junit, json=json)
-    options = {"profile": profile, "secure-url": secure_url, "ca": ca}
+    options = {"profile": profile, "secure-url": secure_url, "ca": ca, "client": client}
     again = Again(url, {name: str(value) for name, value in options.items() if value is not None}, chosen)
+    if client is not None:
+        command = client_command(client, url, suites)
     try:
         destinations.check()
         known = None if profile is None else load_profile(profile)
-        result = run(_test(url, known, suites, case, secure_url, ca, token, chosen, again))
+        if client is not None:
+            result = run(test_client(command, client_port, suites, case, chosen, again))
+        else:
+            result = run(_test(url, known, suites, case, secure_url, ca, token, chosen, again))
     except (ProfileError, ServerFailed, CertificateError, ReportError) as error:
         raise UsageError(f"{error}.") from None
+    except NoClient as error:
+        raise UsageError(f"{error}.", "A client has to connect to the URL that stands for {url}.") from None
     except ConnectFailed as error:
         raise UsageError(f"{url}: {error}.", "Is the server running, and is the URL right?") from None
     try:
@@ -104,6 +120,62 @@ class Again:
     def case(self, case: Case) -> str:
         """The command for one case."""
         return shlex.join([*self._words, "--case", case.id, *self._seed])
+
+
+def client_command(client: str, url: str | None, suites: list[Suite]) -> list[str] | None:
+    """The words of ``--client``; None: it is waited for.
+
+    Raises:
+        UsageError: it cannot be run, or other options do not go with it.
+    """
+    if url is not None:
+        raise UsageError(f"a client is to be tested, and a server: {url}.", "Leave one of them out.")
+    others = [suite.name for suite in suites if suite.name != "client"]
+    if others:
+        raise UsageError(f"the suite {others[0]} is for servers; for clients there is: client.")
+    if client == "-":
+        return None
+    try:
+        words = shlex.split(client)
+    except ValueError as error:
+        raise UsageError(f"--client {client!r}: {error}.") from None
+    if not any("{url}" in word for word in words):
+        raise UsageError(
+            "--client has no {url} in it, which stands for where the client is to connect.",
+            "For example: omega test --client 'python client.py {url}'",
+        )
+    return words
+
+
+async def test_client(
+    command: list[str] | None,
+    port: int,
+    suites: list[Suite],
+    cases: tuple[str, ...],
+    seed: int,
+    again: Again,
+) -> RunResult:
+    """Be the server for a client under test.
+
+    Raises:
+        NoClient: none comes.
+        UsageError: the port is taken.
+    """
+    arrivals = Arrivals(command, port=port)
+    try:
+        async with arrivals:
+            if command is None:
+                say(f"Waiting for a client at {arrivals.url}")
+                say("It is to send back what it is sent, and to come again whenever a connection ends.")
+            target = await meet(arrivals)
+            with Screen(target, seed) as screen:
+                runner = Runner(target, seed=seed, observer=screen, reproduce=again.case, only=cases)
+                result = await runner.run(suites, command=again.run(suites))
+            screen.summary(result)
+            return result
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"port {port} cannot be listened on: {reason}.") from None
 
 
 async def _test(

@@ -35,6 +35,8 @@ class Need(StrEnum):
     """It answers a bad message with an error that says so."""
     TLS = "tls"
     """It has a wss address."""
+    CLIENT = "client"
+    """It is a client, and we are the server."""
     CONTROL = "control"
     """We started it, so we may stop it and start it again."""
 

@@ -139,10 +139,10 @@ class Reading:
     def excused_s(self, begin_ns: int, end_ns: int) -> float:
         """By how much what took from ``begin_ns`` to ``end_ns`` may have been late through this machine.
 
-        Twice our own hold-ups: what held us up will have held up a server beside us too.
+        Twice the longest hold-up of ours: one in which it was read, and one of a server beside us.
         """
         held = (min(end_ns, end) - max(begin_ns, begin) for begin, end in self.hold_ups)
-        return 2 * sum(part for part in held if part > 0) / 1e9
+        return 2 * max((part for part in held if part > 0), default=0) / 1e9
 
     def line(self, seen: Seen) -> WireLine:
         """A message as evidence."""

@@ -7,12 +7,15 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from omega_ai.core.client_tls import client_context
 from omega_ai.testkit.case import Need
 from omega_ai.testkit.connection import Address
 from omega_ai.testkit.profile import Profile
+
+if TYPE_CHECKING:
+    from omega_ai.testkit.conformance.clients.arrivals import Arrivals
 
 
 class Control(Protocol):
@@ -53,6 +56,8 @@ class Target:
     facts: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     server: str | None = None
+    clients: Arrivals | None = None
+    """Where the client under test arrives, if it is a client."""
     withheld: frozenset[Need] = frozenset()
     """What the profile has, but this server was seen not to do."""
     _context: ssl.SSLContext | None = field(default=None, repr=False)
@@ -75,6 +80,7 @@ class Target:
             Need.PRICES: profile.feed is not None and profile.feed.price is not None,
             Need.ERRORS: profile.errors is not None,
             Need.TLS: self.secure_url is not None,
+            Need.CLIENT: self.clients is not None,
             Need.CONTROL: self.control is not None,
         }
         return frozenset(need for need, has in met.items() if has) - self.withheld
@@ -106,6 +112,7 @@ _WHY = {
     Need.PRICES: "its messages carry no price, as far as is known",
     Need.ERRORS: "it is not known how it says that a message was wrong",
     Need.TLS: "no wss:// address is known",
+    Need.CLIENT: "it is a server; for a client, see omega test --client",
     Need.CONTROL: "only a server that this command started itself may be stopped",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from omega_ai.testkit.case import Need
@@ -134,13 +135,14 @@ for _number in UNRULED:
     )
 
 
-def _after(data: bytes, name: str) -> Check:
-    """What follows our close frame must be ignored."""
+def _after(make: Callable[[bytes | None], bytes], name: str) -> Check:
+    """What follows our close frame must be ignored. ``make`` is given a masking key."""
 
     async def check(x: Exchange) -> None:
         await x.bystander()
         wire = await x.open()
-        own = frame(CLOSE, close_body(1000), mask=x.rng.randbytes(4))
+        data = make(x.mask())
+        own = frame(CLOSE, close_body(1000), mask=x.mask())
         wire.send(own + data, text=f"close, then {name}")
         await x.closed_after_ours(wire, 1000)
         if wire.reader.messages and x.speech.identical:
@@ -153,18 +155,19 @@ def _after(data: bytes, name: str) -> Check:
 
 
 _KEY: Final = b"\x01\x02\x03\x04"
-for _name, _data in (
-    ("text", frame(TEXT, b"late", mask=_KEY)),
-    ("ping", frame(PING, b"late", mask=_KEY)),
-    ("close", frame(CLOSE, close_body(1001), mask=_KEY)),
-    ("garbage", bytes(range(256))),
-    ("fragment", frame(TEXT, b"late", fin=False, mask=_KEY)),
-    ("many", frame(TEXT, b"late" * 100, mask=_KEY) * 200),
-):
+_AFTER: Final[tuple[tuple[str, Callable[[bytes | None], bytes]], ...]] = (
+    ("text", lambda key: frame(TEXT, b"late", mask=key)),
+    ("ping", lambda key: frame(PING, b"late", mask=key)),
+    ("close", lambda key: frame(CLOSE, close_body(1001), mask=key)),
+    ("garbage", lambda _: bytes(range(256))),
+    ("fragment", lambda key: frame(TEXT, b"late", fin=False, mask=key)),
+    ("many", lambda key: frame(TEXT, b"late" * 100, mask=key) * 200),
+)
+for _name, _make in _AFTER:
     FAMILY.add(
         f"then-{_name}",
         f"After a close frame: {_name}",
-        _after(_data, _name),
+        _after(_make, _name),
         expectation="The close is answered, what follows is ignored, and TCP ends.",
         spec="RFC 6455 sections 1.4 and 5.5.1",
     )
@@ -196,8 +199,8 @@ async def _after_messages(x: Exchange) -> None:
     for number in range(10):
         text = x.speech.text(f"number {number}")
         sent.append((TEXT, text))
-        data += frame(TEXT, text, mask=x.rng.randbytes(4))
-    wire.send(data + frame(CLOSE, close_body(1000), mask=x.rng.randbytes(4)), text="ten texts, close")
+        data += frame(TEXT, text, mask=x.mask())
+    wire.send(data + frame(CLOSE, close_body(1000), mask=x.mask()), text="ten texts, close")
     await x.closed_after_ours(wire, 1000)
     back = len(wire.reader.messages)
     if back < len(sent):

@@ -48,7 +48,7 @@ for _name, _payload in (
 async def _in_pieces(x: Exchange) -> None:
     wire = await x.open()
     payload = b"\xfe" * 125
-    for byte in frame(PING, payload, mask=x.rng.randbytes(4)):
+    for byte in frame(PING, payload, mask=x.mask()):
         wire.send(bytes((byte,)), text="a byte of a ping")
         await pause(0.001)
     await x.pong(wire, payload)
@@ -100,7 +100,7 @@ def _many(pieces: bool) -> Check:
         wire = await x.open()
         payloads = [b"ping %d" % number for number in range(10)]
         for payload in payloads:
-            data = frame(PING, payload, mask=x.rng.randbytes(4))
+            data = frame(PING, payload, mask=x.mask())
             if pieces:
                 for start in range(0, len(data), 3):
                     wire.send(data[start : start + 3], text="a piece of a ping")
@@ -179,15 +179,15 @@ def _bad_frame(opcode: int, rsv: int, payload: bytes, how: str) -> Check:
     async def check(x: Exchange) -> None:
         await x.bystander()
         wire = await x.open()
-        bad = frame(opcode, payload, rsv=rsv, mask=x.rng.randbytes(4))
+        bad = frame(opcode, payload, rsv=rsv, mask=x.mask())
         before: list[tuple[int, bytes]] = []
         if how == "alone":
             wire.send_frame(bad)
         else:
             text = x.speech.text(HELLO)
             before = [(TEXT, text)]
-            first = frame(TEXT, text, mask=x.rng.randbytes(4))
-            ping = frame(PING, b"after", mask=x.rng.randbytes(4))
+            first = frame(TEXT, text, mask=x.mask())
+            ping = frame(PING, b"after", mask=x.mask())
             if how == "after-a-message":
                 wire.send_frame(first)
                 wire.send_frame(bad)

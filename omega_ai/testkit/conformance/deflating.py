@@ -145,7 +145,7 @@ async def open_deflated(x: Exchange, offer: str = NAME, name: str = "client") ->
         NotApplicable: the server declines.
     """
     wire = await x.open(name, extensions=[offer])
-    agreed = judge_answer(x, wire, [offer])
+    agreed = wire.reader.agreed if x.peer == "client" else judge_answer(x, wire, [offer])
     if agreed is None:
         raise NotApplicable(f"it declines to compress when it is offered {offer!r}")
     return wire, agreed

@@ -52,6 +52,8 @@ class Exchange:
     """One case at work."""
 
     patience: ClassVar[float] = ANSWER
+    peer: ClassVar[str] = "server"
+    """What is judged: the server, or the client."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -188,8 +190,12 @@ class Exchange:
             self.broken("harmed", f"a new connection was harmed: {error}")
 
     def send(self, wire: Wire, opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> None:
-        """Send one masked frame."""
-        wire.send_frame(frame(opcode, payload, fin=fin, rsv=rsv, mask=self.rng.randbytes(4)))
+        """Send one frame, masked as our side has to."""
+        wire.send_frame(frame(opcode, payload, fin=fin, rsv=rsv, mask=self.mask()))
+
+    def mask(self) -> bytes | None:
+        """A new masking key; None where our side does not mask."""
+        return self.rng.randbytes(4)
 
     # What is expected.
 
@@ -281,7 +287,7 @@ class Exchange:
         if close is not None:
             code, reason = close
             said = "no code" if code == NO_STATUS else f"code {code} ({close_name(code)})"
-            return f"the server's close frame has {said}{f' {reason!r}' if reason else ''}, {tcp}"
+            return f"the {self.peer}'s close frame has {said}{f' {reason!r}' if reason else ''}, {tcp}"
         return None if wire.ended is None else f"no close frame, {tcp}"
 
     async def finish(self, wire: Wire, code: int | None = 1000, reason: bytes = b"") -> None:
@@ -309,13 +315,17 @@ class Exchange:
 
     async def tcp_ends(self, wire: Wire) -> None:
         """After the closing handshake the server must end TCP, and not leave it to us."""
-        if not await wire.until(lambda: wire.ended, LINGER):
+        if not await self.end_of_tcp(wire):
             self.wrong(
                 "open", f"TCP was not ended within {LINGER:g} s of the closing handshake (section 7.1.1)"
             )
         elif wire.ended == "reset":
             self.should("TCP was reset instead of ended in order")
         self.saw(self.ending(wire) or "")
+
+    async def end_of_tcp(self, wire: Wire) -> bool:
+        """Whether the other side ended TCP in time. A server does that by itself (section 7.1.1)."""
+        return await wire.until(lambda: wire.ended, LINGER)
 
     async def fails(
         self,
@@ -360,7 +370,7 @@ class Exchange:
             self.send(
                 wire, CLOSE, close_body(wire.reader.close[0]) if wire.reader.close[0] != NO_STATUS else b""
             )
-            if not await wire.until(lambda: wire.ended, LINGER):
+            if not await self.end_of_tcp(wire):
                 self.should(f"TCP was not ended within {LINGER:g} s of {what}")
         self.saw(self.ending(wire) or "the connection is open")
         await self.unharmed()
@@ -419,7 +429,7 @@ class Exchange:
             return replace(ended.outcome, evidence=self.log.lines(120))
         for wire in self.wires:
             for text in wire.reader.violations:
-                self.wrong("protocol", f"the server sent {text}")
+                self.wrong("protocol", f"the {self.peer} sent {text}")
         failed = any(one.severity is Severity.FAILURE for one in self.findings)
         seen = "; ".join(self.seen) or f"{self.examined} checks"
         if not failed and any(one.severity is Severity.WARNING for one in self.findings):

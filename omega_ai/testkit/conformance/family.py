@@ -23,6 +23,8 @@ class Family:
         self.title = title
         self.spec = spec
         self.cases: list[Case] = []
+        self.checks: list[tuple[Case, Check]] = []
+        """The same, each with what it does: for those who do it elsewhere."""
 
     def add(
         self,
@@ -39,19 +41,19 @@ class Family:
         case_id = f"{NAME}.{self.name}-{name}"
         if any(case.id == case_id for case in self.cases):
             raise ValueError(f"there are two cases {case_id}")
-        self.cases.append(
-            Case(
-                id=case_id,
-                suite=NAME,
-                title=title,
-                expectation=expectation,
-                spec=spec or self.spec,
-                run=_runner(check),
-                needs=frozenset(needs),
-                timeout=CASE_TIMEOUT,
-                destructive=destructive,
-            )
+        case = Case(
+            id=case_id,
+            suite=NAME,
+            title=title,
+            expectation=expectation,
+            spec=spec or self.spec,
+            run=_runner(check),
+            needs=frozenset(needs),
+            timeout=CASE_TIMEOUT,
+            destructive=destructive,
         )
+        self.cases.append(case)
+        self.checks.append((case, check))
 
 
 def _runner(check: Check) -> Run:

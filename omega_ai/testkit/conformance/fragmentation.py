@@ -27,9 +27,7 @@ def _good(opcode: int, size: int, parts: int, *, pings: bool = False, pieces: bo
         wire = await x.open()
         pinged = []
         for place, part in enumerate(cut(payload, parts)):
-            data = frame(
-                CONTINUATION if place else opcode, part, fin=place == parts - 1, mask=x.rng.randbytes(4)
-            )
+            data = frame(CONTINUATION if place else opcode, part, fin=place == parts - 1, mask=x.mask())
             if pieces:
                 for start in range(0, len(data), 5):
                     wire.send(data[start : start + 5], text="a piece of a fragment")
@@ -240,7 +238,7 @@ def _wrong(steps: tuple[Step, ...], after_message: bool, pieces: bool) -> Check:
             first = next((n for n, step in enumerate(steps) if step[0] == _C and step[2]), None)
             if first == 1 and steps[0][0] == _T:
                 before = [(TEXT, b"onetwo")]
-        data = b"".join(frame(op, body, fin=fin, mask=x.rng.randbytes(4)) for op, body, fin in steps)
+        data = b"".join(frame(op, body, fin=fin, mask=x.mask()) for op, body, fin in steps)
         for start in range(0, len(data), 1 if pieces else len(data)):
             wire.send(data[start : start + (1 if pieces else len(data))], text="the wrong sequence")
             await pause(0.001 if pieces else 0)

@@ -1,7 +1,7 @@
 """Frames, right and wrong: built as told, and read back without trusting the peer.
 
 ``frame`` builds anything that fits the layout of RFC 6455 section 5.2, allowed or not. ``FrameReader`` takes
-what a server sends, notes every breach of the rules for servers, and reads on where that is possible.
+what a server (or a client) sends, notes every breach of its rules, and reads on where that is possible.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ RSV2: Final = 2
 RSV3: Final = 1
 FRAME_LIMIT: Final = 96 << 20
 """Bytes of one frame that are read; the largest case asks for 16 MiB."""
+KEYS: Final = 1000
 _STRICT_STEP: Final = 256
 """Bytes inflated at once where the window is small: zlib checks distances against what is outside of that."""
 
@@ -98,9 +99,16 @@ class Agreed:
 
 
 class FrameReader:
-    """Reads the bytes of a server. ``violations`` says in words what it must not have sent."""
+    """Reads the bytes of a server. ``violations`` says in words what it must not have sent.
 
-    def __init__(self) -> None:
+    ``from_client``: of a client, whose frames are masked, and for which ``agreed`` says server where it means
+    the one that is read.
+    """
+
+    def __init__(self, *, from_client: bool = False) -> None:
+        self.keys: list[bytes] = []
+        """The masking keys of a client's frames, the first thousand."""
+        self._from_client = from_client
         self.agreed: Agreed | None = None
         self.frames = 0
         self.messages: list[Message] = []
@@ -167,8 +175,13 @@ class FrameReader:
         payload = bytes(memoryview(buffer)[start : start + size])
         del buffer[: start + size]
         if mask is not None:
-            self._breach("a masked frame, which a server must never send (section 5.1)")
             payload = apply_mask(payload, mask)
+            if len(self.keys) < KEYS:
+                self.keys.append(mask)
+        if self._from_client and mask is None:
+            self._breach("an unmasked frame, which a client must never send (section 5.1)")
+        elif mask is not None and not self._from_client:
+            self._breach("a masked frame, which a server must never send (section 5.1)")
         return Frame(first & 0x0F, first >= 0x80, first >> 4 & 7, payload)
 
     def _take(self, one: Frame) -> None:

@@ -36,7 +36,7 @@ def _pieces(opcode: int, size: int, piece: int) -> Check:
     async def check(x: Exchange) -> None:
         payload = x.speech.payload(opcode, size)
         wire = await x.open()
-        data = frame(opcode, payload, mask=x.rng.randbytes(4))
+        data = frame(opcode, payload, mask=x.mask())
         for start in range(0, len(data), piece):
             wire.send(data[start : start + piece], text="a piece of a frame")
             await pause(_STEP_PAUSE)
@@ -55,7 +55,7 @@ async def _burst(x: Exchange) -> None:
             sent.append((opcode, x.speech.payload(opcode, size)))
         except NotApplicable:
             continue
-    wire.send(b"".join(frame(op, data, mask=x.rng.randbytes(4)) for op, data in sent), text="many frames")
+    wire.send(b"".join(frame(op, data, mask=x.mask()) for op, data in sent), text="many frames")
     await x.answers(wire, sent)
     await x.finish(wire)
     await x.nothing_more(wire)
@@ -95,7 +95,7 @@ def _bad_length(opcode: int, size: int, wide: int, claimed: int | None = None) -
         await x.bystander()
         wire = await x.open()
         payload = b"*" * size
-        data = frame(opcode, payload, wide=wide, claimed=claimed, mask=x.rng.randbytes(4))
+        data = frame(opcode, payload, wide=wide, claimed=claimed, mask=x.mask())
         wire.send_frame(data)
         # The RFC says what a sender must write; a receiver that also understands other forms does no harm.
         short = claimed is None

@@ -33,7 +33,7 @@ def _fragmented(opcode: int, size: int, piece: int) -> Check:
     async def check(x: Exchange) -> None:
         payload = x.speech.payload(opcode, size)
         wire = await x.open()
-        mask = x.rng.randbytes(4)
+        mask = x.mask()
         last = (size - 1) // piece
         frames = [
             frame(
@@ -62,7 +62,7 @@ def _segments(opcode: int, size: int, piece: int) -> Check:
     async def check(x: Exchange) -> None:
         payload = x.speech.payload(opcode, size)
         wire = await x.open()
-        data = frame(opcode, payload, mask=x.rng.randbytes(4))
+        data = frame(opcode, payload, mask=x.mask())
         for start in range(0, len(data), piece):
             wire.send(data[start : start + piece], text="a segment")
             if wire.over or not await wire.drain(PATIENCE):
@@ -151,7 +151,7 @@ async def _endless(x: Exchange) -> None:
     """A message that never ends: somewhere there should be a limit."""
     await x.bystander()
     wire = await x.open()
-    part = frame(CONTINUATION, b"*" * 65_536, fin=False, mask=b"\0\0\0\0")
+    part = frame(CONTINUATION, b"*" * 65_536, fin=False, mask=x.mask())
     x.send(wire, BINARY, b"*", fin=False)
     for _ in range(64 * MIB // 65_536):
         wire.send(part, text="64 KiB more")

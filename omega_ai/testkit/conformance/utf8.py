@@ -111,7 +111,7 @@ def _valid(text: str) -> Check:
             last = place == len(payload) - 1
             x.send(wire, CONTINUATION if place else TEXT, bytes((byte,)), fin=last)
         await x.answers(wire, [(TEXT, payload)])
-        for byte in frame(TEXT, payload, mask=x.rng.randbytes(4)):  # every byte a segment
+        for byte in frame(TEXT, payload, mask=x.mask()):  # every byte a segment
             wire.send(bytes((byte,)), text="a byte")
             await pause(0)
         await x.answers(wire, [(TEXT, payload)])
@@ -169,7 +169,7 @@ def _early(text: bytes, place: int, *, in_frame: bool) -> Check:
         await x.bystander()
         wire = await x.open()
         if in_frame:
-            data = frame(TEXT, text, mask=x.rng.randbytes(4))
+            data = frame(TEXT, text, mask=x.mask())
             head = len(data) - len(text)
             wire.send(data[: head + place], text="the valid part of a frame")
             await pause(GLANCE / 4)

@@ -96,9 +96,9 @@ def describe(one: Frame) -> str:
 class Wire(asyncio.Protocol):
     """One connection. ``closed`` and ``ended`` say who ended it, and how."""
 
-    def __init__(self, name: str, log: Log) -> None:
+    def __init__(self, name: str, log: Log, *, from_client: bool = False) -> None:
         self.name = name
-        self.reader = FrameReader()
+        self.reader = FrameReader(from_client=from_client)
         self.head: bytes | None = None
         """The head of the server's answer, without the blank line."""
         self.body = b""

@@ -16,6 +16,7 @@ SUITES: Final[dict[str, str]] = {
     "security": "omega_ai.testkit.suites.security:SUITE",
     "tls": "omega_ai.testkit.suites.tls:SUITE",
     "conformance": "omega_ai.testkit.conformance.suite:SUITE",
+    "client": "omega_ai.testkit.conformance.clients.suite:SUITE",
 }
 """Name -> ``module:attribute``, in the order in which they are run."""
 

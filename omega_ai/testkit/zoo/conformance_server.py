@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final, Protocol, cast
 
 from omega_ai.core.websocket.close import may_be_sent
 from omega_ai.core.websocket.deflate import negotiate
@@ -77,10 +77,23 @@ class _Breach(Exception):
         self.code = code
 
 
+class Owner(Protocol):
+    """What a peer belongs to: a server, or a client that comes again and again."""
+
+    faults: frozenset[str]
+    peers: set[FaultyPeer]
+
+    def drop_all(self, but: FaultyPeer | None = None) -> None:
+        """Cut every connection (but one)."""
+        ...
+
+
 class FaultyPeer(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, server: FaultyEcho) -> None:
+    reads_masked: ClassVar[bool] = True
+
+    def __init__(self, server: Owner) -> None:
         self._server = server
         self._faults = server.faults
         self._buffer = bytearray()
@@ -196,7 +209,7 @@ class FaultyPeer(asyncio.Protocol):
         first, second = data[0], data[1]
         opcode, fin, rsv = first & 15, first >= 128, first >> 4 & 7
         size, start = second & 127, 2
-        self._must("mask", second & 128)
+        self._must("mask", bool(second & 128) is self.reads_masked)
         self._must("opcode", opcode in (0, 1, 2, 8, 9, 10))
         allowed = 4 if self._deflate is not None and opcode in (1, 2) else 0
         self._must("deflate-rsv" if self._deflate is not None and not rsv & 3 else "rsv", not rsv & ~allowed)
@@ -335,13 +348,17 @@ class FaultyPeer(asyncio.Protocol):
         return packed[:3] + packed[4:] if "bad-deflate" in self._faults and len(packed) > 8 else packed
 
     def _write(self, opcode: int, data: bytes, *, rsv1: bool = False) -> None:
-        mask = b"mask" if "masks" in self._faults else None
+        mask = self._key()
         made = bytearray(build_frame(opcode, data, rsv1=rsv1, mask=mask))
         if "sets-rsv" in self._faults:
             made[0] |= 0x20
-        if "long-lengths" in self._faults and mask is None and len(data) < 65_536:
-            made[1:] = b"\x7f" + len(data).to_bytes(8, "big") + data
+        if "long-lengths" in self._faults and len(data) < 65_536:
+            start = 2 if len(data) < 126 else 4
+            made[1:start] = bytes((made[1] & 0x80 | 0x7F,)) + len(data).to_bytes(8, "big")
         self.transport.write(bytes(made))
+
+    def _key(self) -> bytes | None:
+        return b"mask" if "masks" in self._faults else None
 
     def _fail(self, code: int) -> None:
         self._dead = True

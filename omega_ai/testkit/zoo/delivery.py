@@ -182,7 +182,7 @@ class TellsStrangers(Site):
 
 
 class Late(Site):
-    """Answers one message in 40 after 3 seconds."""
+    """Answers one message in 40 after 4 seconds."""
 
     class visitor(Visitor):  # noqa: N801
         """See the class."""
@@ -192,7 +192,7 @@ class Late(Site):
         def reply(self, opcode: int, data: bytes) -> None:
             """See the class."""
             self.answered += 1
-            delay = 3.0 if b'"echo"' in data and self.answered % 40 == 39 else 0.0
+            delay = 4.0 if b'"echo"' in data and self.answered % 40 == 39 else 0.0
             if delay:
                 asyncio.get_running_loop().call_later(delay, super().reply, opcode, data)
             else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import uvloop
 
 from omega_ai.testkit.suites import load_suite
-from omega_ai.testkit.zoo.__main__ import page
+from omega_ai.testkit.zoo.__main__ import Seen, page
 from omega_ai.testkit.zoo.catalogue import EXHIBITS, RIGHT, Exhibit
+from omega_ai.testkit.zoo.client_catalogue import CATCHES
+from omega_ai.testkit.zoo.conformance_client import CLIENT_FAULTS
 from omega_ai.testkit.zoo.prove import OWN_SUITES, Proof, alarms, find_case, prove_all
 
 pytestmark = pytest.mark.slow
@@ -74,6 +77,14 @@ def test_the_page_of_the_zoo_names_every_exhibit(root: Path) -> None:
     text = (root / "docs" / "testkit" / "zoo.md").read_text(encoding="utf-8")
     for exhibit in EXHIBITS:
         assert f"| `{exhibit.name}` | {exhibit.fault.rstrip('.')} | `{exhibit.case}` |" in text
-    assert f"{len(EXHIBITS)} of {len(EXHIBITS)} faulty servers were caught" in text
-    made = page([Proof(exhibit, 20, 20) for exhibit in EXHIBITS], [], 20, 20)
+    for fault, case, kind in CATCHES:
+        assert f"| `{fault}`: {CLIENT_FAULTS[fault]} | `client.{case}` | {kind} |" in text
+    told = re.search(r"^(\d+) of (\d+) faulty servers were caught in each of (\d+) runs", text, re.MULTILINE)
+    assert told is not None
+    caught, every, runs = map(int, told.groups())
+    assert every == len(EXHIBITS)
+    assert caught == len(
+        re.findall(rf"\| {runs} of {runs} \|$", text.partition("## Clients")[0], re.MULTILINE)
+    )
+    made = page(Seen([Proof(exhibit, 20, 20) for exhibit in EXHIBITS]), 20, 20)
     assert made.splitlines()[1:3] == text.splitlines()[1:3]

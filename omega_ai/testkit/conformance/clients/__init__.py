@@ -1,0 +1,1 @@
+"""The conformance suite turned round: we are the server, and a client is under test."""
