@@ -105,6 +105,8 @@ class VenueMachine:
         self._lost = 0
         self._messages = self._refused = self._line_gaps = 0  # of lines that are gone
         self.reconnects = 0
+        self._failures = 0
+        """Connections lost since data last flowed."""
 
     # What the owner calls.
 
@@ -316,7 +318,20 @@ class VenueMachine:
             self._set("reconnecting", reason + again)
         else:
             self._set("connecting", reason + again)
-        log.warning("connection lost", venue=self.venue.name, reason=reason, next_attempt_s=delay)
+        self._tell_of(reason, delay)
+
+    def _tell_of(self, reason: str, delay: float | None) -> None:
+        """A loss is a warning; attempts that fail after it are told ever more rarely: 2nd, 4th, 8th."""
+        self._failures += 1
+        rare = self._failures & (self._failures - 1) == 0
+        tell = log.warning if self._failures == 1 else log.info if rare else log.debug
+        tell(
+            "connection lost",
+            venue=self.venue.name,
+            reason=reason,
+            failures=self._failures,
+            next_attempt_s=None if delay is None else round(delay, 1),
+        )
 
     def _drop(self, line: int) -> None:
         conversation = self._conversations.pop(line, None)
@@ -349,6 +364,9 @@ class VenueMachine:
 
     def _flows(self, conversation: Conversation) -> None:
         self._backoff.reset()
+        if self._failures > 1:
+            log.info("connected again", venue=self.venue.name, attempts=self._failures)
+        self._failures = 0
         self._set("live", None)
         if conversation.wants_replacement is not None and conversation.wants_replacement.startswith(
             "no data"

@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 import os
 import random
-import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
 
-from omega_ai.core.client_tls import client_context
 from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import LoopScheduler
 from omega_ai.core.websocket.client import ClientProtocol, Opening
@@ -24,6 +22,7 @@ from omega_ai.data_feed.exchanges.conversation import Patience
 from omega_ai.data_feed.exchanges.machine import VenueMachine
 from omega_ai.data_feed.exchanges.rest import TradeHistory
 from omega_ai.data_feed.exchanges.sequence import Gap
+from omega_ai.data_feed.exchanges.trust import Trust
 from omega_ai.data_feed.market import MarketEvent, SourceStatus
 
 _CLOSE_TIMEOUT_S = 1.0
@@ -36,7 +35,7 @@ class VenueSupervisor:
     """Follows one venue until cancelled; see ``machine`` for what it does when.
 
     ``url`` is a ``ws://`` or ``wss://`` URL; ``rest_url`` (scheme and host) takes the place of the venue's
-    own. ``tls`` defaults to the system's authorities.
+    own. ``trust`` gives the contexts of ``wss://``; venues that share one read the system's authorities once.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class VenueSupervisor:
         rng: random.Random,
         rest_url: str | None = None,
         patience: Patience | None = None,
-        tls: ssl.SSLContext | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self._venue = venue
         self._url = urlsplit(url)
@@ -59,7 +58,7 @@ class VenueSupervisor:
         self._clock = clock
         self._rng = rng
         self._patience = patience if patience is not None else Patience()
-        self._tls = tls
+        self._trust = trust if trust is not None else Trust()
         self._history = (
             TradeHistory(venue.name, venue.rest, rest_url or venue.rest.url, clock)
             if venue.rest is not None
@@ -171,14 +170,13 @@ class VenueSupervisor:
         opening = Opening(host=url.netloc.rpartition("@")[2], target=target, key=new_key(os.urandom(16)))
         loop = asyncio.get_running_loop()
         try:
-            if secure and self._tls is None:
-                self._tls = client_context(host=host)
+            tls = await self._trust.context(host) if secure else None
             # The engine does not import asyncio, so its protocols do not derive from asyncio's.
             await loop.create_connection(  # type: ignore[type-var]
                 lambda: _Line(self, line, self._options, opening),
                 host,
                 port,
-                ssl=self._tls if secure else None,
+                ssl=tls,
             )
         except (OSError, UnicodeError) as error:
             words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -13,6 +13,7 @@ from omega_ai.data_feed.exchanges.base import BadVenueUrl, Venue, rest_url_of, u
 from omega_ai.data_feed.exchanges.conversation import Patience
 from omega_ai.data_feed.exchanges.detect import VENUES
 from omega_ai.data_feed.exchanges.supervisor import VenueSupervisor
+from omega_ai.data_feed.exchanges.trust import Trust
 from omega_ai.data_feed.sources.base import Drain, Emit, Report, SourceError, no_drain
 
 
@@ -73,6 +74,7 @@ class LiveSource:
 
     async def run(self, emit: Emit, report: Report, drain: Drain = no_drain) -> None:  # noqa: ARG002 - real time needs no pacing
         """Follow all venues; see ``Source.run``. What one venue does never touches another."""
+        trust = Trust(self._tls)
         supervisors = [
             VenueSupervisor(
                 venue,
@@ -83,7 +85,7 @@ class LiveSource:
                 rng=random.Random(self._rng.random()),
                 rest_url=rest_url,
                 patience=self._patience,
-                tls=self._tls,
+                trust=trust,
             )
             for venue, url, rest_url in self._venues.values()
         ]

@@ -8,9 +8,11 @@ from itertools import pairwise
 
 import pytest
 from msgspec import structs
+from structlog.testing import CapturingLogger
 
 from omega_ai.core.clock import ManualClock
 from omega_ai.core.scheduler import ManualScheduler
+from omega_ai.data_feed.exchanges import machine
 from omega_ai.data_feed.exchanges.base import RestTrades
 from omega_ai.data_feed.exchanges.events import Ack, Heartbeat, ReconnectRequest, Unparseable
 from omega_ai.data_feed.exchanges.machine import VenueMachine
@@ -157,6 +159,29 @@ def test_from_the_first_attempt_to_live():
     assert bench.status.state == "live"
     assert bench.trades() == [1]
     assert bench.states() == ["connecting", "live"]
+
+
+def test_while_it_is_away_the_log_tells_of_it_ever_more_rarely(monkeypatch):
+    """A warning at the first loss, a line at the 2nd, 4th, 8th ... and one when it is back; times rounded."""
+    logger = CapturingLogger()
+    monkeypatch.setattr(machine, "log", logger)
+    bench = Bench()
+    for _ in range(100):
+        bench.machine.lost(bench.line, "refused")
+        bench.await_attempt()
+    bench.flow()
+    bench.machine.lost(bench.line, "cut")
+    told = [call for call in logger.calls if call.method_name != "debug"]
+    assert [(call.method_name, call.kwargs.get("failures")) for call in told] == [
+        ("warning", 1),
+        *(("info", 2**power) for power in range(1, 7)),
+        ("info", None),
+        ("warning", 1),
+    ]
+    assert (told[-2].args, told[-2].kwargs["attempts"]) == (("connected again",), 100)
+    waits = [call.kwargs["next_attempt_s"] for call in logger.calls if "next_attempt_s" in call.kwargs]
+    assert len(waits) == 101
+    assert waits == [round(wait, 1) for wait in waits]
 
 
 def test_it_reconnects_for_ever_with_growing_jittered_delays():
