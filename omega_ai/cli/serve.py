@@ -84,6 +84,8 @@ def serve(
     max_connections: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.max_connections,
     max_connections_per_address: Annotated[int | None, Parameter(group=_LIMITS)] = None,
     rate_limit: Annotated[float | None, Parameter(group=_LIMITS)] = None,
+    connection_rate: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.connection_rate,
+    connection_burst: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.connection_burst,
     ping_interval: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.ping_interval,
     pong_timeout: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.pong_timeout,
     handshake_timeout: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.handshake_timeout,
@@ -135,6 +137,9 @@ def serve(
         max_connections: Connections at once.
         max_connections_per_address: Connections at once from one address; 100 beyond loopback.
         rate_limit: Messages per second from one client; 100 beyond loopback, 0 for no limit.
+        connection_rate: Connections that one address may ask for, a second, successful or not; this machine
+            itself may without limit. 0 for no limit.
+        connection_burst: How many of them at once.
         ping_interval: Seconds between two pings to a client.
         pong_timeout: Seconds that a client may take to answer one.
         handshake_timeout: Seconds that a client may take to connect.

@@ -90,6 +90,8 @@ class Gate:
             max_connections=settings.max_connections,
             max_per_address=per_address,
             max_per_user=per_address,
+            attempts_per_s=settings.connection_rate or None,
+            attempts_burst=settings.connection_burst,
         )
         self.refusals: dict[str, int] = {}
         """Counts by ``admission.Kind``."""

@@ -282,6 +282,8 @@ class Feed:
                 broker=getattr(broker, "url", settings.broker),
                 # Each worker has its share of the whole.
                 max_connections=max(1, settings.max_connections // settings.workers),
+                connection_rate=settings.connection_rate / settings.workers,
+                connection_burst=max(1, settings.connection_burst // settings.workers),
             ),
             settings.workers,
         )

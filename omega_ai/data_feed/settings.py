@@ -21,7 +21,9 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     """Settings of ``omega serve``. Times in seconds, sizes in bytes, ports 0 for any free one.
 
     ``None`` for ``tls_port`` or ``http_port`` leaves that listener out. ``rate_limit`` is messages per second
-    and client; None means none on loopback, and 100 elsewhere. ``role`` says which part this process plays:
+    and client; None means none on loopback, and 100 elsewhere. ``connection_rate`` and ``connection_burst``
+    bound the connections that one address asks for, a second and at once, successful or not; 0 for the rate
+    means no bound, and this machine itself has none. ``role`` says which part this process plays:
     ``ingest`` takes prices in and publishes them, ``edge`` serves clients, ``all`` does both.
     """
 
@@ -49,6 +51,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     max_connections: int = 100_000
     max_connections_per_address: int | None = None
     rate_limit: float | None = None
+    connection_rate: float = 20.0
+    connection_burst: int = 200
     ping_interval: float = 20.0
     pong_timeout: float = 20.0
     handshake_timeout: float = 5.0
@@ -136,6 +140,8 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("max_connections", 1, 10_000_000),
     ("max_connections_per_address", 1, 10_000_000),
     ("rate_limit", 0, 1_000_000),
+    ("connection_rate", 0, 1_000_000),
+    ("connection_burst", 1, 1_000_000),
     ("ping_interval", 0.05, 3600),
     ("pong_timeout", 0.05, 3600),
     ("handshake_timeout", 0.05, 600),

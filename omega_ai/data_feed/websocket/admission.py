@@ -114,8 +114,8 @@ class AdmissionSettings:
     max_connections: int = 100_000
     max_per_address: int = 200
     max_per_user: int = 200
-    attempts_per_s: float = 20.0
-    """Connections that one address may ask for, a second, on average."""
+    attempts_per_s: float | None = 20.0
+    """Connections that one address may ask for, a second, on average; None for no limit."""
     attempts_burst: int = 200
     limit_loopback: bool = False
     """Whether limits per address hold for this machine too. A proxy on it is better named a trusted one."""
@@ -166,7 +166,8 @@ class Admission:
         self._origins = OriginPolicy(settings.origins, loopback_only=settings.loopback_only)
         self._hosts = HostPolicy(settings.hosts, loopback_only=settings.loopback_only)
         self._proxies = [_network(proxy) for proxy in settings.trusted_proxies]
-        self._rates = RateLimiter(settings.attempts_per_s, settings.attempts_burst)
+        per_s = settings.attempts_per_s
+        self._rates = None if per_s is None else RateLimiter(per_s, settings.attempts_burst)
         self._counts = _Counts()
         self._next_slot = 0
         self._draining = False
@@ -186,8 +187,10 @@ class Admission:
             return self._later(503, "the server is about to stop: connect again", "draining")
         address = client_address(request.peer, request.headers.get("x-forwarded-for"), self._proxies)
         limited = self._limited_as(address)
-        if limited is not None and (wait := self._rates.wait(limited, self._clock.monotonic())) > 0:
-            return self._later(429, "too many connection attempts from this address", "rate", wait)
+        if limited is not None and self._rates is not None:
+            wait = self._rates.wait(limited, self._clock.monotonic())
+            if wait > 0:
+                return self._later(429, "too many connection attempts from this address", "rate", wait)
         path, query, authority = _split(request.target)
         place = self._place(path, request, authority)
         if isinstance(place, Refusal):

@@ -423,3 +423,24 @@ def serial_of(client: ClientConnection) -> str:
     """The serial number of the certificate that a client was shown."""
     certificate = client.transport.get_extra_info("ssl_object").getpeercert()
     return str(certificate["serialNumber"])
+
+
+class TestAdmission:
+    """Settings that decide who comes in, as they reach the door."""
+
+    async def test_the_rate_of_attempts_of_one_address_is_a_setting(self, start: StartFeed) -> None:
+        """Behind a trusted proxy it counts for whom the proxy names; others are not touched."""
+        one = {"X-Forwarded-For": "192.0.2.1"}
+        async with start(
+            trusted_proxies=("127.0.0.1",), connection_rate=0.01, connection_burst=2, hostnames=("localhost",)
+        ) as feed:
+            for _ in range(2):
+                async with connect(url(feed), additional_headers=one):
+                    pass
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(url(feed), additional_headers=one)
+            assert refused.value.response.status_code == 429
+            assert int(refused.value.response.headers["Retry-After"]) > 60
+            async with connect(url(feed), additional_headers={"X-Forwarded-For": "192.0.2.2"}):
+                pass
+            assert feed.snapshot().refusals["rate"] == 1

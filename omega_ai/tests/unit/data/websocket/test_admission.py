@@ -338,6 +338,13 @@ class TestCaps:
         door.clock.advance(int(dict(answer.headers)["Retry-After"]))
         door.enter()
 
+    def test_attempts_without_a_limit(self) -> None:
+        """Other limits hold."""
+        door = Door(attempts_per_s=None, attempts_burst=1, max_per_address=50)
+        for _ in range(50):
+            door.enter()
+        assert door.refused(429).kind == "address_cap"
+
     def test_bad_tokens_count_as_attempts(self) -> None:
         """Guessing is slowed down before a signature is looked at."""
         door = Door(attempts_per_s=1.0, attempts_burst=2)
