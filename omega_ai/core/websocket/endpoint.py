@@ -89,6 +89,12 @@ class Transport(Protocol):
         """Whether it is closing or closed."""
         ...
 
+    def pause_reading(self) -> None:
+        """Receive nothing until ``resume_reading``."""
+
+    def resume_reading(self) -> None:
+        """Receive again."""
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """From how many bytes kept ``pause_writing`` is called."""
 

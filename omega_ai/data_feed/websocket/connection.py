@@ -9,7 +9,7 @@ import structlog
 
 from omega_ai.core.identifiers import new_connection_id
 from omega_ai.core.websocket.deflate import MAX_WINDOW_BITS
-from omega_ai.core.websocket.endpoint import Transport
+from omega_ai.core.websocket.endpoint import CONNECTING, Transport
 from omega_ai.core.websocket.frames import PING, build_frame
 from omega_ai.core.websocket.handshake import Refusal, Request, Upgrade, check_upgrade
 from omega_ai.core.websocket.server import ServerProtocol
@@ -88,6 +88,7 @@ class Connection(ServerProtocol):
         "close_code",
         "close_reason",
         "closed_by",
+        "held",
         "id",
         "peer",
         "secure",
@@ -100,6 +101,7 @@ class Connection(ServerProtocol):
         super().__init__(server.options)
         self.server = server
         self.session: Session | None = None
+        self.held = b""
         self.id = ""
         self.peer = ""
         self.secure = False
@@ -116,6 +118,28 @@ class Connection(ServerProtocol):
         self._heard = True
         self._marked = False
         self._pinged_at = 0.0
+
+    # From the event loop
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; they are taken in when it is their turn."""
+        self.server.inlet.arrived(self, data, new=self.state == CONNECTING)
+
+    # From the inlet
+
+    def take_in(self, data: bytes) -> None:
+        """It is their turn."""
+        ServerProtocol.data_received(self, data)
+
+    def hold_reading(self) -> None:
+        """Read nothing more for the time being."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        """Read again."""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     # From the engine
 
@@ -245,6 +269,7 @@ class Connection(ServerProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give back what admission counted, also for a client that left during its handshake."""
+        self.held = b""
         super().connection_lost(exc)
         self.server.arriving.discard(self)
         self.session = None  # it and its outbox hold us: without this, only the garbage collector ends it

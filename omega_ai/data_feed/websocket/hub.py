@@ -31,7 +31,7 @@ from omega_ai.data_feed.websocket.session import Session
 TAIL_MESSAGES = 2048
 """Newest frames kept per channel and process."""
 
-KEEP_SECONDS = 0.5
+KEEP_SECONDS = 2.0
 """So long the last stretch of the past is kept for others who resume."""
 BACKLOG_SECONDS = 30.0
 """So long at most, however many come."""
@@ -173,6 +173,10 @@ class Hub:
             if audience.modes[channel.name] == "all":
                 audience.offer(frame)
 
+    def send_what_is_live(self) -> None:
+        """Do not wait for the end of the turn: something that takes long comes first otherwise."""
+        self._fan_out.flush()
+
     # From the clock
 
     def beat(self) -> None:
@@ -266,7 +270,10 @@ class Hub:
 
     def _forget_backlog(self, state: _Channel) -> None:
         """Nobody new has come for a while; those who are still at it keep what they need themselves."""
-        idle = self.clock.monotonic() - state.backlog_used
+        now = self.clock.monotonic()
+        idle = now - state.backlog_used
+        if len(self.replays) and now - state.backlog_made < BACKLOG_SECONDS:
+            idle = 0.0  # the storm goes on: more may come as soon as those before them are through
         if idle >= KEEP_SECONDS - 0.001:
             state.backlog = None
         else:

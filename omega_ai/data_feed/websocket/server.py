@@ -22,6 +22,7 @@ from omega_ai.data_feed.websocket.close_codes import CloseCode
 from omega_ai.data_feed.websocket.connection import Connection, Gate
 from omega_ai.data_feed.websocket.context import Context
 from omega_ai.data_feed.websocket.hub import Hub
+from omega_ai.data_feed.websocket.inlet import Inlet
 
 BACKLOG = 4096
 
@@ -90,6 +91,7 @@ class FeedServer:
             close_timeout=settings.close_timeout,
             handshake_timeout=settings.handshake_timeout,
         )
+        self.inlet = Inlet(clock, self.options.scheduler, urgent=hub.send_what_is_live, settle=self._flush)
         self._servers: list[asyncio.Server] = []
         self._tls_server: asyncio.Server | None = None
         self._marked: list[Connection] = []
@@ -155,10 +157,8 @@ class FeedServer:
         return sum(c.session.outbox.queued_bytes for c in self.connections if c.session is not None)
 
     def mark(self, connection: Connection) -> None:
-        """A session has answered something: flush it once this turn is over."""
+        """A session has answered something: flush it once what arrived with it is taken in."""
         self._marked.append(connection)
-        if len(self._marked) == 1:
-            self._loop.call_soon(self._flush)
 
     async def listen_again(self, tls: ssl.SSLContext) -> None:
         """Serve TLS with another context, on the same socket; connections that stand are not touched."""
@@ -222,6 +222,8 @@ class FeedServer:
             server.close()
 
     def _flush(self) -> None:
+        if not self._marked:
+            return
         marked, self._marked = self._marked, []
         for connection in marked:
             connection.flush()

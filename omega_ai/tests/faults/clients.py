@@ -160,11 +160,11 @@ class Client:
         if connection is None or connection.state != OPEN:
             return
         transport = connection.transport
-        transport.pause_reading()  # type: ignore[attr-defined]
+        transport.pause_reading()
 
         def go_on() -> None:
             if not transport.is_closing():
-                transport.resume_reading()  # type: ignore[attr-defined]
+                transport.resume_reading()
 
         asyncio.get_running_loop().call_later(seconds, go_on)
 

@@ -37,6 +37,12 @@ class FakeTransport:
         self.sock = sock
         self.high: int | None = None
 
+    def pause_reading(self) -> None:
+        """Nothing is received by itself."""
+
+    def resume_reading(self) -> None:
+        """Nothing is received by itself."""
+
     def write(self, data: bytes, /) -> None:
         assert not self.ended, "written after the end of output"
         if self.full:

@@ -9,6 +9,7 @@ import pytest
 from omega_ai.data_feed.broker.base import Position, Publication, message_of
 from omega_ai.data_feed.websocket import hub as hub_module
 from omega_ai.data_feed.websocket.close_codes import CloseCode
+from omega_ai.data_feed.websocket.hub import KEEP_SECONDS
 from omega_ai.data_feed.websocket.replays import STALL_SECONDS, TURN_BYTES
 from omega_ai.tests.unit.data.websocket.conversation import Client, World
 
@@ -174,12 +175,12 @@ def test_stretches_of_the_past_are_bounded_in_bytes_and_slow_readers_still_get_e
 
 
 def test_nothing_is_kept_once_nobody_needs_it() -> None:
-    """The last stretch goes half a second after the last one who used it."""
+    """The last stretch goes a moment after the last one who used it."""
     world = World(tail=500)
     fat(world, 300)
     for _ in range(3):
         come_back(world.client(channels=()))
-        world.scheduler.advance(0.4)
+        world.scheduler.advance(KEEP_SECONDS * 0.8)
         assert world.hub._channels["broadcast"].backlog is not None
     world.scheduler.advance(0.2)
     assert world.hub._channels["broadcast"].backlog is None
