@@ -275,6 +275,10 @@ class GroupRun:
             if isinstance(client, EchoClient) and client.state in (OPEN, CLOSING)
         )
 
+    def behind(self) -> bool:
+        """Whether a listener has yet to see what the publishers of this process have sent."""
+        return any(isinstance(client, ListenClient) and client.behind() for client in self.clients)
+
     def settle(self) -> Accounts:
         """Close its accounts."""
         accounts = self.accounts

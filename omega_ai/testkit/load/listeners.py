@@ -210,6 +210,20 @@ class ListenClient(Client):
             if stream.missing:
                 self.anomaly("lost", times=stream.missing)
 
+    def behind(self) -> bool:
+        """Whether it has yet to see something that a publisher of this process has sent."""
+        if not self.listening:
+            return False
+        streams = self.streams
+        for sender, publisher in self.room.publishers.items():
+            stream = streams.get(sender)
+            if stream is None:
+                if self.present and publisher.sent:
+                    return True
+            elif stream.next < publisher.sent:
+                return True
+        return False
+
     def settle(self, accounts: Accounts) -> None:
         """At the end, while it is connected."""
         if not self.listening:

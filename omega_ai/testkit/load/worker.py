@@ -215,10 +215,10 @@ class Worker:
 
     def _awaited(self) -> bool:
         """Whether anything that is due may still come."""
-        room = self.room
-        if room.hears:
+        plan = self._plan
+        if self.room.hears and plan.workers * plan.shards > 1:
             return True  # whoever listens cannot know what others have yet to send
-        return any(group.in_flight() > 0 for group in self._groups)
+        return any(group.in_flight() > 0 or group.behind() for group in self._groups)
 
     def _stop_sending(self) -> None:
         until = self.room.now() if self._stopped else self._end
