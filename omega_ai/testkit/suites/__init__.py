@@ -15,6 +15,7 @@ SUITES: Final[dict[str, str]] = {
     "reconnection": "omega_ai.testkit.suites.reconnection:SUITE",
     "security": "omega_ai.testkit.suites.security:SUITE",
     "tls": "omega_ai.testkit.suites.tls:SUITE",
+    "load": "omega_ai.testkit.suites.load:SUITE",
     "conformance": "omega_ai.testkit.conformance.suite:SUITE",
     "client": "omega_ai.testkit.conformance.clients.suite:SUITE",
 }
