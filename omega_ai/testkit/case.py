@@ -39,6 +39,8 @@ class Need(StrEnum):
     """It is a client, and we are the server."""
     CONTROL = "control"
     """We started it, so we may stop it and start it again."""
+    PROCESS = "process"
+    """What its process takes can be seen: memory, descriptors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,10 @@ class Target:
     server: str | None = None
     clients: Arrivals | None = None
     """Where the client under test arrives, if it is a client."""
+    server_pid: int | None = None
+    """Its process, where it runs on this machine and we did not start it."""
+    server_metrics: str | None = None
+    """Where it shows metrics for Prometheus."""
     withheld: frozenset[Need] = frozenset()
     """What the profile has, but this server was seen not to do."""
     _context: ssl.SSLContext | None = field(default=None, repr=False)
@@ -82,8 +86,14 @@ class Target:
             Need.TLS: self.secure_url is not None,
             Need.CLIENT: self.clients is not None,
             Need.CONTROL: self.control is not None,
+            Need.PROCESS: self.pid is not None or self.server_metrics is not None,
         }
         return frozenset(need for need, has in met.items() if has) - self.withheld
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, if it runs on this machine and is known."""
+        return self.server_pid if self.control is None else self.control.pid
 
     def lacks(self, needs: Iterable[Need]) -> str | None:
         """Why a case with ``needs`` cannot be put to it; None if it can."""
@@ -114,6 +124,7 @@ _WHY = {
     Need.TLS: "no wss:// address is known",
     Need.CLIENT: "it is a server; for a client, see omega test --client",
     Need.CONTROL: "only a server that this command started itself may be stopped",
+    Need.PROCESS: "its process is not known (--server-pid), nor a page with its metrics (--server-metrics)",
 }
 
 

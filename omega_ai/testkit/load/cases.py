@@ -41,9 +41,9 @@ def delivered(record: LoadRecord) -> CaseResult:
         if (count := getattr(delivery, kind))
     ]
     unsent = record.tally.total.counts.unsent
-    if unsent:
-        text = f"{unsent} messages could not be sent, as their clients had no connection"
-        found.append(Finding(kind="unsent", text=text, count=unsent))
+    if unsent:  # that they were refused, and why, is for the other case to say
+        text = f"{many(unsent, 'message')} could not be sent, as their clients had no connection"
+        found.append(Finding(kind="unsent", text=text, severity=Severity.NOTE, count=unsent))
     text = f"{delivery.delivered} of {delivery.due} messages came"
     if not whole:
         text += "; what others lost shows when the shards are joined (omega report merge)"
@@ -65,9 +65,9 @@ def delivered(record: LoadRecord) -> CaseResult:
 
 def _finding(tally: Tally, kind: str, count: int, severity: Severity, delivery: Delivery) -> Finding:
     offenders = [item for item in tally.offenders if item.kind == kind][:5]
-    text = f"{count} of {delivery.due} messages {kind}"
+    text = f"{count} of {many(delivery.due, 'message')} {kind}"
     if kind == "unknown":
-        text = f"{count} messages were on their way when a connection ended"
+        text = f"{many(count, 'message')} on the way when a connection ended"
     example = tally.examples.get(kind)
     if example:
         text += f", the first: {example}"
@@ -85,14 +85,14 @@ def connected(record: LoadRecord) -> CaseResult:
     total = record.tally.total
     counts = total.counts
     found = [
-        Finding(kind="refused", text=f"{times} connections did not come about: {kind}", count=times)
+        Finding(kind="refused", text=f"{many(times, 'connection')} did not come about: {kind}", count=times)
         for kind, times in sorted(total.errors.items(), key=lambda item: -item[1])[:10]
     ]
     found += [
         Finding(
             kind="closed",
-            text=f"{times} connections were "
-            + ("lost without a close frame" if code == 1006 else f"closed by the server with {code}"),
+            text=f"{many(times, 'connection')} ended by the server: "
+            + ("without a close frame" if code == 1006 else f"close code {code}"),
             count=times,
         )
         for code, times in sorted(total.closes.items(), key=lambda item: -item[1])[:10]
@@ -191,3 +191,8 @@ def _case(
         findings=findings,
         figures={} if figures is None else figures,
     )
+
+
+def many(count: int, what: str) -> str:
+    """``1 message``, ``2 messages``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -15,6 +15,17 @@ from omega_ai.testkit.verdict import Verdict
 PLOT_POINTS: Final = 400
 """Points of a curve; more cannot be seen."""
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 100.0)
+_OVER_TIME: Final = {
+    "ms": "Latency over time",
+    "messages/s": "Throughput",
+    "connections": "Connections",
+    "cores": "Processor time",
+    "B": "Memory",
+    "open": "Descriptors",
+    "threads": "Threads",
+    "processes": "Processes",
+}
+"""Titles of what a load run makes, by unit."""
 _LABELS: Final = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.UNKNOWN: "unknown"}
 
 
@@ -213,9 +224,10 @@ def _plots(result: RunResult) -> list[dict[str, Any]]:
             for series in group
         ]
         layout: dict[str, Any] = {
-            "title": {"text": ", ".join(series.name for series in group[:4])},
+            "title": {"text": _OVER_TIME.get(unit) or ", ".join(series.name for series in group[:4])},
             "xaxis": {"title": {"text": "s"}},
-            "yaxis": {"title": {"text": unit}},
+            "yaxis": {"title": {"text": unit}, "rangemode": "tozero"},
+            "showlegend": True,
             "shapes": [
                 {"type": "rect", "xref": "x", "yref": "paper", "y0": 0, "y1": 1, "line": {"width": 0}}
                 | {"x0": window.start_s, "x1": window.end_s, "fillcolor": "rgba(200,60,40,0.15)"}

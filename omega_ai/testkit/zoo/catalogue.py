@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from omega_ai.testkit.zoo import delivery, guarding, protocol, returning, secure, times
+from omega_ai.testkit.zoo import delivery, guarding, loaded, protocol, returning, secure, times
 from omega_ai.testkit.zoo.site import EchoSite, Site
 
 
@@ -91,6 +91,10 @@ EXHIBITS: Final = (
     Exhibit("falls-with-one", guarding.FallsWithOne, "connectivity.abrupt-end"),
     Exhibit("few-at-once", guarding.FewAtOnce, "connectivity.many"),
     Exhibit("counts-silent", guarding.CountsSilent, "security.silent-connections"),
+    Exhibit("slow-for-one-in-fifty", loaded.SlowForOneInFifty, "load.burst", "late"),
+    Exhibit("slows-under-load", loaded.SlowsUnderLoad, "load.burst", "late"),
+    Exhibit("loses-under-load", loaded.LosesUnderLoad, "load.burst", "lost"),
+    Exhibit("refuses-many", loaded.RefusesMany, "load.arrivals", "refused"),
     Exhibit("expired", EchoSite, "tls.certificate", "certificate", secure.expired),
     Exhibit("not-yet-valid", EchoSite, "tls.certificate", "certificate", secure.not_yet_valid),
     Exhibit("wrong-name", EchoSite, "tls.certificate", "certificate", secure.wrong_name),

@@ -21,7 +21,7 @@ from omega_ai.testkit.zoo.catalogue import Exhibit
 from omega_ai.testkit.zoo.certificates import Authority
 from omega_ai.testkit.zoo.site import Site
 
-OWN_SUITES = ("connectivity", "messages", "broadcast", "reconnection", "security", "tls")
+OWN_SUITES = ("connectivity", "messages", "broadcast", "reconnection", "security", "tls", "load")
 
 
 @dataclass(slots=True)

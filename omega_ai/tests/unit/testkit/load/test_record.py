@@ -89,7 +89,7 @@ def test_who_is_refused_fails_the_run() -> None:
     case = _cases(record)["load.connections"]
     assert case.verdict is Verdict.FAIL
     assert "3 connections did not come about: handshake: HTTP 503" in case.finding
-    assert "2 connections were closed by the server with 1013" in case.finding
+    assert "2 connections ended by the server: close code 1013" in case.finding
 
 
 def test_a_run_that_saw_nothing_is_unknown() -> None:
