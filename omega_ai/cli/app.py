@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "test a WebSocket server, ours or any other, and give one verdict",
     "report": "compare two results of omega test, or join those of several machines",
     "watch": "show the live price of a running feed",
+    "proxy": "stand between clients and a server, and harm what passes: faults over TCP, TLS and WebSocket",
     "exchange": "stand in for exchanges, with recorded or made-up trades and misbehaviour",
     "cert": "show or make the development certificate for wss",
     "token": "make a token, or the secret that signs tokens",

@@ -95,6 +95,8 @@ def _add(argument: Argument, values: list[str], *, keyword: str, source: str) ->
 
 
 def _table(path: Path, command: str) -> dict[str, Any]:
+    if command == "proxy" and path.suffix.lower() == ".json":
+        return {}  # Toxiproxy's list of proxies, which the command reads; there are no options in it
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

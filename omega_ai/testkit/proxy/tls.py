@@ -9,7 +9,6 @@ import ssl
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +49,7 @@ class Certificates:
     def __init__(self, settings: ProxyTls) -> None:
         self._settings = settings
         self._directory = tempfile.TemporaryDirectory(prefix="omega-proxy-")
-        self._authority = Authority(Path(self._directory.name))
+        self._authority = Authority(Path(self._directory.name), "authority of a fault proxy")
         self._made: dict[str | None, ssl.SSLContext] = {}
         self.ca = self._authority.ca
 
@@ -91,7 +90,8 @@ class Certificates:
         if kind == "unknown_authority":
             # Whoever was told to trust this proxy's authority was not told of that one.
             with tempfile.TemporaryDirectory(prefix="omega-proxy-") as directory:
-                return Authority(Path(directory)).context(names=names, end=timedelta(days=20))
+                other = Authority(Path(directory), "authority that nobody knows")
+                return other.context(names=names)
         if kind == "weak_key":
             return authority.context(names=names, key=rsa.generate_private_key(65_537, 1024))  # noqa: S505 - weak
         if settings.certificate is None:

@@ -21,11 +21,11 @@ NAMES = ("localhost", "127.0.0.1")
 class Authority:
     """An authority that lives as long as one server of the zoo; ``ca`` is what its clients trust."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = "authority of the zoo") -> None:
         self.directory = directory
         self.now = datetime.now(UTC)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("authority of the zoo")
+        self._name = _name(name)
         certificate = (
             _builder(self._name, self._name, self._key, self.now - DAY, self.now + 30 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
