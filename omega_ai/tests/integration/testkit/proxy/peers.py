@@ -71,6 +71,7 @@ class Server:
         self.port = 0
         self.accepted: asyncio.Queue[Peer] = asyncio.Queue()
         self.peers: list[Peer] = []
+        self.closed = False
 
     @property
     def address(self) -> str:
@@ -90,6 +91,9 @@ async def serving(
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer)
+        if server.closed:  # it was accepted in the very moment in which the test ended
+            peer.close()
+            return
         server.peers.append(peer)
         server.accepted.put_nowait(peer)
         if handle is not None:
@@ -102,6 +106,7 @@ async def serving(
         yield server
     finally:
         listening.close()
+        server.closed = True
         for peer in server.peers:
             peer.close()
         await listening.wait_closed()
