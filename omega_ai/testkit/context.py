@@ -21,6 +21,7 @@ from omega_ai.core.websocket.handshake import new_key
 from omega_ai.testkit.case import Failed, Undecided
 from omega_ai.testkit.connection import (
     DEFAULT_WAIT,
+    PRECONDITION_WAIT,
     Address,
     ConnectFailed,
     Connection,
@@ -85,6 +86,8 @@ class Context:
         """Called, and awaited, in reverse order at the end: to stop what the case started."""
         self.held_up: Callable[[], float] = lambda: 0.0
         """How long, in seconds, our own event loop was held up since the case began."""
+        self.held_up_since: Callable[[float], float] = lambda _: 0.0
+        """How long since then, in seconds of monotonic time."""
         self.hold_ups: Callable[[], Sequence[tuple[int, int]]] = lambda: ()
         """When it was: begin and end of each, in nanoseconds of monotonic time."""
         self._progress = progress
@@ -133,10 +136,12 @@ class Context:
         headers: Sequence[tuple[str, str]] = (),
         compression: bool = False,
         source: str | None = None,
-        within: float = DEFAULT_WAIT,
+        within: float | None = None,
         must: bool = True,
     ) -> Connection:
         """Connect the client ``name``, again if it was connected before; ``listen``: and subscribe.
+
+        ``within``: seconds; by default more where the case only needs it to begin (``must``).
 
         Raises:
             Undecided: there is no connection, and so nothing can be said (``must``).
@@ -144,6 +149,8 @@ class Context:
             Failed: the server did not confirm the subscription.
         """
         profile = self.profile
+        if within is None:
+            within = PRECONDITION_WAIT if must else DEFAULT_WAIT
         if query is None:
             query = profile.connect.query
             if listen and profile.subscribe.query is not None:
@@ -176,6 +183,7 @@ class Context:
             if must:
                 raise Undecided(f"{name} could not connect: {error}") from error
             raise
+        connection.held_up = self.held_up_since
         self._connections.append(connection)
         if listen:
             await self.subscribe(connection, within=within)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from omega_ai.testkit.case import Case
     from omega_ai.testkit.context import Context
     from omega_ai.testkit.portal import Portal, Tester
-    from omega_ai.testkit.result import CaseResult
+    from omega_ai.testkit.result import CaseResult, SuiteResult
     from omega_ai.testkit.target import Target
 
 _SEED = pytest.StashKey[int]()
@@ -55,6 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ws-conformance", metavar="URL", help="add the conformance cases as tests of this server"
     )
+    group.addoption(
+        "--ws-conformance-client",
+        metavar="COMMAND",
+        help="add the conformance cases for clients as tests of this client; {url} in the command is "
+        "replaced by where it is to connect, and to send back what it is sent",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,6 +72,9 @@ def pytest_configure(config: pytest.Config) -> None:
         _check_url(option, config.getoption(option))
     if config.getoption("--ws-url") and config.getoption("--ws-server"):
         raise pytest.UsageError("--ws-url and --ws-server: one server, not two")
+    client = config.getoption("--ws-conformance-client")
+    if client is not None and "{url}" not in client:
+        raise pytest.UsageError("--ws-conformance-client: the command has no {url} in it")
     profile = config.getoption("--ws-profile")
     if profile is not None:
         from omega_ai.testkit.profile import ProfileError, load_profile
@@ -89,7 +98,7 @@ def _check_url(option: str, url: str | None) -> None:
 
 
 def _suites(config: pytest.Config) -> list[tuple[str, str]]:
-    """(suite, URL) of what is to be added as tests."""
+    """(suite, URL) of what is to be added as tests; for clients, the command instead of the URL."""
     wanted: list[tuple[str, str]] = []
     names = config.getoption("--ws-suite")
     url = config.getoption("--ws-url")
@@ -99,6 +108,8 @@ def _suites(config: pytest.Config) -> list[tuple[str, str]]:
         wanted += [(name.strip(), url) for name in names.split(",") if name.strip()]
     if config.getoption("--ws-conformance") is not None:
         wanted.append(("conformance", config.getoption("--ws-conformance")))
+    if config.getoption("--ws-conformance-client") is not None:
+        wanted.append(("client", config.getoption("--ws-conformance-client")))
     if wanted:
         from omega_ai.testkit.suites import SuiteMissing, available, load_suite
 
@@ -115,6 +126,7 @@ def _suites(config: pytest.Config) -> list[tuple[str, str]]:
 def pytest_report_header(config: pytest.Config) -> str | None:
     """The seed, where there is a server to test."""
     url = config.getoption("--ws-url") or config.getoption("--ws-conformance")
+    url = url or config.getoption("--ws-conformance-client")
     server = config.getoption("--ws-server")
     if not url and not server:
         return None
@@ -154,26 +166,44 @@ class SuiteCollector(pytest.Collector):
         if self._results is None:
             import uvloop
 
-            from omega_ai.testkit.runner import Runner
-            from omega_ai.testkit.suites import load_suite
-
             wanted = {
                 item.case.id
                 for item in self.session.items
                 if isinstance(item, CaseItem) and item.parent is self
             }
-            target = _target(self.config, self._url)
-            runner = Runner(
-                target,
-                seed=self.config.stash[_SEED],
-                only=wanted,
-                reproduce=lambda known: (
-                    f"omega test {shlex.quote(self._url)} --case {known.id} --seed {self.config.stash[_SEED]}"
-                ),
-            )
-            done = uvloop.run(runner.run_suite(load_suite(self._suite)))
+            work = self._run_client(wanted) if self._suite == "client" else self._run_server(wanted)
+            done = uvloop.run(work)
             self._results = {result.id: result for result in done.cases}
         return self._results[case.id]
+
+    async def _run_server(self, wanted: set[str]) -> SuiteResult:
+        return await self._run(await _known_target(self.config, self._url), wanted, "")
+
+    async def _run_client(self, wanted: set[str]) -> SuiteResult:
+        from omega_ai.testkit.conformance.clients.arrivals import Arrivals, NoClient
+        from omega_ai.testkit.conformance.clients.meeting import meet
+
+        async with Arrivals(shlex.split(self._url)) as arrivals:
+            try:
+                target = await meet(arrivals)
+            except NoClient as error:
+                raise pytest.UsageError(f"--ws-conformance-client: {error}") from None
+            return await self._run(target, wanted, "--client ")
+
+    async def _run(self, target: Target, wanted: set[str], option: str) -> SuiteResult:
+        from omega_ai.testkit.runner import Runner
+        from omega_ai.testkit.suites import load_suite
+
+        seed = self.config.stash[_SEED]
+        runner = Runner(
+            target,
+            seed=seed,
+            only=wanted,
+            reproduce=lambda known: (
+                f"omega test {option}{shlex.quote(self._url)} --case {known.id} --seed {seed}"
+            ),
+        )
+        return await runner.run_suite(load_suite(self._suite))
 
 
 class CaseItem(pytest.Item):
@@ -221,7 +251,7 @@ class CaseDidNotPass(Exception):
         super().__init__("\n".join(lines))
 
 
-def _target(config: pytest.Config, url: str, portal: Portal | None = None) -> Target:
+async def _known_target(config: pytest.Config, url: str) -> Target:
     """The target at ``url``; what it is is found out once."""
     known = config.stash[_TARGETS]
     if url in known:
@@ -234,14 +264,8 @@ def _target(config: pytest.Config, url: str, portal: Portal | None = None) -> Ta
     name = config.getoption("--ws-profile")
     target = Target(url, Profile(name="unknown") if name is None else load_profile(name))
     if name is None:
-        work = probe(target, seed=config.stash[_SEED])
         try:
-            if portal is not None:
-                found = portal.call(work)
-            else:
-                import uvloop
-
-                found = uvloop.run(work)
+            found = await probe(target, seed=config.stash[_SEED])
         except ConnectFailed as error:
             raise pytest.UsageError(f"{url}: {error}") from None
         target.profile, target.facts, target.limits = found.profile, found.facts, found.limits
@@ -297,7 +321,7 @@ def ws_url(
 @pytest.fixture(scope="session")
 def ws_target(pytestconfig: pytest.Config, ws_url: str, ws_portal: Portal) -> Target:
     """The server under test, and how to speak to it: ``--ws-profile``, or what probing found."""
-    return _target(pytestconfig, ws_url, ws_portal)
+    return ws_portal.call(_known_target(pytestconfig, ws_url))
 
 
 @pytest.fixture

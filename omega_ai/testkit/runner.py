@@ -29,8 +29,8 @@ CLEANUP_TIMEOUT = 15.0
 """Seconds in which a case's connections and processes must have ended."""
 
 
-LAG_LIMIT_S = 2.0
-"""Held up for longer, we cannot say that an answer did not come in the usual 5 seconds."""
+LAG_LIMIT_S = 4.0
+"""Held up for longer, we cannot say that an answer did not come, though we wait longer then."""
 CALM_WAIT_S = 5.0
 """Seconds for which another try waits until the machine has less to do."""
 
@@ -219,6 +219,7 @@ class Runner:
                 progress=lambda text, share: self._observer.case_progressed(case, text, share),
             )
             context.held_up = lambda: lag.worst(begin)
+            context.held_up_since = lag.worst
             context.hold_ups = lambda: lag.hold_ups(begin)
             history = context.history
             try:

@@ -27,7 +27,7 @@ async def handshake(context: Context) -> Outcome:
     try:
         connection = await context.connect("client", must=False)
     except ConnectFailed as error:
-        return failed(f"no connection: {error}", by_silence=error.stage == "timeout")
+        return failed(f"no connection: {error}", by_silence=error.late)
     milliseconds = (context.now_ns() - begin) / 1e6
     return passed(
         f"{connection.response.status} {connection.response.phrase}".rstrip() + f" in {milliseconds:.1f} ms",
@@ -199,7 +199,7 @@ async def many(context: Context) -> Outcome:
         try:
             connection = await context.connect(f"client {number}", must=False, within=10.0)
         except ConnectFailed as error:
-            late.append(error.stage == "timeout")
+            late.append(error.late)
             return str(error)
         times.append(context.now_ns() - begin)
         await context.round_trip(connection, 10.0)

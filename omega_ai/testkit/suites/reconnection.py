@@ -38,7 +38,7 @@ async def again_and_again(context: Context) -> Outcome:
         try:
             connection = await context.connect("client", must=False)
         except ConnectFailed as error:
-            return failed(f"refused the {number + 1}th time: {error}", by_silence=error.stage == "timeout")
+            return failed(f"refused the {number + 1}th time: {error}", by_silence=error.late)
         connects.append(context.now_ns() - begin)
         await context.round_trip(connection)
         if number % 2:
@@ -66,7 +66,7 @@ async def storm(context: Context) -> Outcome:
     except ConnectFailed as error:
         return failed(
             f"{STORM} clients that come at once are not all let in, to begin with: {error}",
-            by_silence=error.stage == "timeout",
+            by_silence=error.late,
         )
 
     late: list[bool] = []
@@ -75,7 +75,7 @@ async def storm(context: Context) -> Outcome:
         try:
             connection = await context.connect(f"client {number + 1}", within=10.0, must=False)
         except ConnectFailed as error:
-            late.append(error.stage == "timeout")
+            late.append(error.late)
             return str(error)
         await context.round_trip(connection, 10.0)
         return None

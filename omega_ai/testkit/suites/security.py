@@ -396,7 +396,7 @@ async def silent_connections(context: Context) -> Outcome:
         try:
             newcomer = await context.connect("newcomer", must=False)
         except ConnectFailed as error:
-            return failed(f"a newcomer was kept out: {error}", by_silence=error.stage == "timeout")
+            return failed(f"a newcomer was kept out: {error}", by_silence=error.late)
         seconds = await context.round_trip(newcomer)
     return passed(f"a newcomer beside 100 silent connections was answered in {seconds * 1000:.1f} ms")
 

@@ -297,7 +297,7 @@ async def silent_handshakes(context: Context) -> Outcome:
         except ConnectFailed as error:
             if error.stage == "tls":
                 raise Undecided(f"no TLS at all: {error}") from error
-            return failed(f"a newcomer was kept out: {error}", by_silence=error.stage == "timeout")
+            return failed(f"a newcomer was kept out: {error}", by_silence=error.late)
         seconds = await context.round_trip(newcomer)
     return passed(f"a newcomer was answered in {seconds * 1000:.1f} ms")
 

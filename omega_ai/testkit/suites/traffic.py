@@ -64,7 +64,7 @@ async def arrive(
             return True
         now = context.clock.monotonic()
         # As long as it takes to say that what is not there is lost: see Reading.grace_s.
-        patience = 2 * GRACE_S + context.profile.limits.max_latency_s + context.held_up()
+        patience = 2 * (GRACE_S + context.profile.limits.max_latency_s + context.held_up())
         if now > deadline or now > quiet_since + patience:
             return False
         await asyncio.sleep(0.01)

@@ -28,6 +28,12 @@ class ClientProof:
     caught: int = 0
     missed: list[str] = field(default_factory=list)
 
+    def add(self, other: ClientProof) -> None:
+        """What another process saw of the same."""
+        self.runs += other.runs
+        self.caught += other.caught
+        self.missed += other.missed
+
     @property
     def what(self) -> str:
         """The fault in words."""

@@ -182,21 +182,38 @@ class TellsStrangers(Site):
 
 
 class Late(Site):
-    """Answers one message in 40 after 4 seconds."""
+    """Stops for 5 seconds after each 40 answers, and then gives all that waited."""
 
     class visitor(Visitor):  # noqa: N801
         """See the class."""
 
         answered = 0
 
+        def __init__(self, site: Site) -> None:
+            super().__init__(site)
+            self.waiting: list[tuple[int, bytes]] = []
+            self.stopped = False
+
         def reply(self, opcode: int, data: bytes) -> None:
             """See the class."""
+            if b'"echo"' not in data:
+                super().reply(opcode, data)
+                return
             self.answered += 1
-            delay = 4.0 if b'"echo"' in data and self.answered % 40 == 39 else 0.0
-            if delay:
-                asyncio.get_running_loop().call_later(delay, super().reply, opcode, data)
+            if self.answered % 40 == 0 and not self.stopped:
+                self.stopped = True
+                asyncio.get_running_loop().call_later(5.0, self.go_on)
+            if self.stopped:
+                self.waiting.append((opcode, data))
             else:
                 super().reply(opcode, data)
+
+        def go_on(self) -> None:
+            """See the class."""
+            self.stopped = False
+            for opcode, data in self.waiting:
+                super().reply(opcode, data)
+            self.waiting.clear()
 
 
 class SlowForSome(_Counting):

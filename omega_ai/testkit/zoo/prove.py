@@ -33,6 +33,12 @@ class Proof:
     caught: int = 0
     missed: list[str] = field(default_factory=list)
 
+    def add(self, other: Proof) -> None:
+        """What another process saw of the same."""
+        self.runs += other.runs
+        self.caught += other.caught
+        self.missed += other.missed
+
 
 def find_case(case_id: str) -> Case:
     """The case with this id."""

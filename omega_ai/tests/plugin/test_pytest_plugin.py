@@ -182,9 +182,25 @@ def test_run(ws_url):
     )
 
 
+def test_cases_for_clients_become_tests_of_a_client(pytester: pytest.Pytester) -> None:
+    """The command is run, and one that fails says how to see it again."""
+    client = f"{sys.executable} -m omega_ai.tests.conformance.contenders.python_client websockets {{url}}"
+    options = ("--ws-conformance-client", client, "--ws-seed", "4", "-p", "no:cacheprovider")
+    which = "ping-text or mask-new-keys or close-inside-a-message"
+    result = pytester.runpytest_subprocess(*options, "-k", which)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*a right close was answered with 1002*",
+            "again: *omega test --client *close-inside-a-message --seed 4",
+        ]
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--ws-conformance-client", "python client.py"), "*the command has no {url} in it*"),
         (("--ws-url", "http://localhost"), "*--ws-url: *is no WebSocket URL*"),
         (("--ws-url", "ws://localhost", "--ws-server", "x"), "*one server, not two*"),
         (

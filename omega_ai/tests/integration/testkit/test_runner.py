@@ -244,7 +244,7 @@ async def test_where_much_is_doubtful_nothing_is_repeated(monkeypatch: pytest.Mo
     [
         (False, 9.0, Verdict.FAIL),
         (True, 0.6, Verdict.FAIL),
-        (True, 2.5, Verdict.UNKNOWN),
+        (True, 4.5, Verdict.UNKNOWN),
     ],
 )
 def test_an_answer_that_we_may_have_been_late_to_read_is_not_proved_missing(

@@ -9,11 +9,12 @@ import pytest
 import uvloop
 
 from omega_ai.testkit.suites import load_suite
-from omega_ai.testkit.zoo.__main__ import Seen, page
+from omega_ai.testkit.zoo.__main__ import page
 from omega_ai.testkit.zoo.catalogue import EXHIBITS, RIGHT, Exhibit
 from omega_ai.testkit.zoo.client_catalogue import CATCHES
 from omega_ai.testkit.zoo.conformance_client import CLIENT_FAULTS
 from omega_ai.testkit.zoo.prove import OWN_SUITES, Proof, alarms, find_case, prove_all
+from omega_ai.testkit.zoo.proving import Seen
 
 pytestmark = pytest.mark.slow
 
@@ -84,8 +85,7 @@ def test_the_page_of_the_zoo_names_every_exhibit(root: Path) -> None:
     assert told is not None
     caught, every, runs = map(int, told.groups())
     assert every == len(EXHIBITS)
-    assert caught == len(
-        re.findall(rf"\| {runs} of {runs} \|$", text.partition("## Clients")[0], re.MULTILINE)
-    )
+    servers = text.partition("## Clients")[0]
+    assert caught == len(re.findall(rf"\| {runs} of {runs} \|$", servers, re.MULTILINE))
     made = page(Seen([Proof(exhibit, 20, 20) for exhibit in EXHIBITS]), 20, 20)
     assert made.splitlines()[1:3] == text.splitlines()[1:3]
