@@ -91,7 +91,7 @@ def do(share: Share) -> Seen:
 
 
 def run(runs: int, right: int, clients: int, *, processes: int = 1, at_once: int = 4) -> Seen:
-    """``runs`` of each fault; all cases ``right`` times on right servers, ``clients`` times on a right client."""
+    """Put the zoo to the proof: see the options of ``python -m omega_ai.testkit.zoo``."""
     shares = [
         Share(*(range(runs)[n::processes], range(right)[n::processes], range(clients)[n::processes]), at_once)
         for n in range(processes)
