@@ -97,6 +97,7 @@ def serve(
     log_format: Annotated[Literal["auto", "console", "json"], Parameter(group=_LOGS)] = _DEFAULTS.log_format,
     alert_webhook: Annotated[str | None, Parameter(group=_LOGS)] = None,
     alert_command: Annotated[str | None, Parameter(group=_LOGS)] = None,
+    report_dir: Annotated[Path | None, Parameter(group=_LOGS)] = None,
     config: Annotated[Path | None, Parameter(group=_LOGS)] = None,
 ) -> int:
     """Serve live BTC prices over WebSocket, secure WebSocket and HTTP, until Ctrl-C or SIGTERM.
@@ -150,6 +151,8 @@ def serve(
         log_format: For people (console), for machines (json), or whichever suits standard error (auto).
         alert_webhook: URL to POST alerts to, in the format of Prometheus' Alertmanager.
         alert_command: Command to run for each alert; it gets the same JSON on its standard input.
+        report_dir: Where omega test has put its reports (its own --report-dir, or folders of several runs in
+            it): the page shows the newest. By default 'reports' in the user's state directory.
         config: TOML file with a [serve] table of options.
     """
     given = dict(locals())

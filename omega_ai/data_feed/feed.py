@@ -340,7 +340,13 @@ class Feed:
             return None
         from omega_ai.data_feed.http.app import make_app, start_http  # workers start without it, and sooner
 
-        app = make_app(view, host=settings.http_host, hostnames=settings.hostnames, alerts=alerts.active)
+        app = make_app(
+            view,
+            host=settings.http_host,
+            hostnames=settings.hostnames,
+            alerts=alerts.active,
+            reports=settings.report_dir,
+        )
         with _Binding(settings.http_host, settings.http_port, "--http-port"):
             runner = await start_http(app, settings.http_host, settings.http_port)
         self._stack.push_async_callback(runner.close)

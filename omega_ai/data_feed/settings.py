@@ -73,6 +73,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     log_format: Literal["auto", "console", "json"] = "auto"
     alert_webhook: str | None = None
     alert_command: str | None = None
+    report_dir: Path | None = None
 
     def validate(self) -> FeedSettings:
         """Check every bound; returns self.

@@ -252,6 +252,8 @@ def status_fields(snapshot: Snapshot) -> dict[str, Any]:
         "delivery_ms": {stage: quantiles_ms(reading) for stage, reading in snapshot.latencies.items()},
         "broker": snapshot.broker,
         "sources": list(snapshot.sources),
+        "workers": list(snapshot.workers),
+        "worker_restarts": snapshot.worker_restarts,
     }
 
 

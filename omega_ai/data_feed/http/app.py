@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import cast
 
+import platformdirs
 import prometheus_client.exposition
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
@@ -14,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from omega_ai.data_feed.http.api import Api
 from omega_ai.data_feed.http.candle_book import CandleBook
 from omega_ai.data_feed.http.guard import guard
+from omega_ai.data_feed.http.last_report import LastReport
 from omega_ai.data_feed.http.page import Page
 from omega_ai.data_feed.http.view import FeedView
 from omega_ai.data_feed.observability.alerts import Alert
@@ -38,12 +41,13 @@ def make_app(
     hostnames: Iterable[str] = (),
     registry: CollectorRegistry | None = None,
     alerts: Callable[[], Sequence[Alert]] = list,
+    reports: Path | None = None,
 ) -> web.Application:
     """The application over ``view``.
 
     ``host`` is where it will be bound and, with ``hostnames``, decides to which names it answers (see
     ``guard``). ``registry`` is what ``/metrics`` shows; without it, one is made over ``view.snapshot``.
-    ``alerts`` gives those that are on now, for the page.
+    ``alerts`` gives those that are on now, for the page; ``reports`` is where results of ``omega test`` lie.
 
     Raises:
         ValueError: one of ``hostnames`` is not a host.
@@ -57,8 +61,14 @@ def make_app(
     app.cleanup_ctx.append(_while_it_runs(book))
     app.add_routes(Api(view, book, alerts).routes())
     app.add_routes(Page(view).routes())
+    app.add_routes(LastReport(reports or default_reports()).routes())
     app.router.add_get("/metrics", _Metrics(registry or make_registry(view.snapshot)).handle)
     return app
+
+
+def default_reports() -> Path:
+    """Where results of ``omega test`` are looked for, unless told: ``reports`` in the state directory."""
+    return Path(platformdirs.user_state_dir("omega-btc-ai", appauthor=False)) / "reports"
 
 
 def _while_it_runs(book: CandleBook) -> Callable[[web.Application], AsyncIterator[None]]:
