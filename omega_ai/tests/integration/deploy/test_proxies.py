@@ -10,6 +10,7 @@ import signal
 import ssl
 import urllib.request
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -176,15 +177,16 @@ async def test_a_reload_of_the_proxy_costs_a_client_nothing(stage: Stage) -> Non
 
 async def test_clients_are_counted_by_their_own_address(stage: Stage) -> None:
     """As an outer proxy tells it; but what a client itself claims is not believed."""
-    # From 127.0.0.1, which is trusted: so 203.0.113.9 is taken for the client, and has two connections.
-    held = [await stage.open(claims="203.0.113.9") for _ in range(2)]
-    assert await stage.status_of(claims="203.0.113.9") == 429
-    assert await stage.status_of(claims="198.51.100.1, 203.0.113.9") == 429, "the nearest address counts"
-    assert await stage.status_of(claims="203.0.113.10") == 101
-    # From 127.0.0.2, which is not: whatever it claims, it is itself, and its claim takes nobody's place.
-    assert await stage.status_of(claims="203.0.113.9", source="127.0.0.2") == 101
-    for connection in held:
-        await connection.close()
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            # From 127.0.0.1, which is trusted: so 203.0.113.9 is taken for the client.
+            connection = await stage.open(claims="203.0.113.9")
+            stack.push_async_callback(connection.close)
+        assert await stage.status_of(claims="203.0.113.9") == 429
+        assert await stage.status_of(claims="198.51.100.1, 203.0.113.9") == 429, "the nearest address counts"
+        assert await stage.status_of(claims="203.0.113.10") == 101
+        # From 127.0.0.2, which is not: whatever it claims, it is itself, and takes nobody's place.
+        assert await stage.status_of(claims="203.0.113.9", source="127.0.0.2") == 101
     assert await stage.status_of(claims="203.0.113.9") == 101
 
 
@@ -206,10 +208,11 @@ async def test_a_silent_client_stays_for_as_long_as_the_feed_pings_more_often(
                 async with asyncio.timeout(4.5 if name == "pinged" else PATIENCE):
                     await client.recv()
             except TimeoutError:
-                await client.close()
                 return None
             except ConnectionClosed as closed:
                 return closed
+            finally:
+                await client.close()
         raise AssertionError("nobody sends anything")
 
     with feed_of(tmp_path / "quiet", "--source", "none", "--ping-interval", "600") as quiet:
@@ -234,17 +237,18 @@ async def test_new_clients_go_elsewhere_while_a_feed_drains(kind: type[Proxy], t
         epochs = [await epoch_of(feed.at.ws, None) for feed in feeds]
         with kind(tmp_path, [feed.at.ws for feed in feeds], ends) as proxy:
             stage = Stage(one, proxy)
-            directly = [await connect_plainly(f"{one.at.ws}/?channels=") for _ in range(2)]
-            os.kill(one.pid or 0, signal.SIGTERM)
-            deadline = asyncio.get_running_loop().time() + PATIENCE
-            found: list[str] = []
-            while found[-6:] != [epochs[1]] * 6:
-                assert asyncio.get_running_loop().time() < deadline, found
-                found.append(await epoch_of(stage.secure, str(proxy.ca)))
-            assert one.pid is not None, "it drains for ten minutes"
-            os.kill(one.pid, signal.SIGTERM)
-            for connection in directly:
-                await connection.close()
+            async with AsyncExitStack() as stack:
+                for _ in range(2):
+                    directly = await connect_plainly(f"{one.at.ws}/?channels=")
+                    stack.push_async_callback(directly.close)
+                os.kill(one.pid or 0, signal.SIGTERM)
+                deadline = asyncio.get_running_loop().time() + PATIENCE
+                found: list[str] = []
+                while found[-6:] != [epochs[1]] * 6:
+                    assert asyncio.get_running_loop().time() < deadline, found
+                    found.append(await epoch_of(stage.secure, str(proxy.ca)))
+                assert one.pid is not None, "it drains for ten minutes"
+                os.kill(one.pid, signal.SIGTERM)
 
 
 async def epoch_of(url: str, ca: str | None) -> str:
