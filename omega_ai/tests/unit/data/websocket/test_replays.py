@@ -182,7 +182,7 @@ def test_nothing_is_kept_once_nobody_needs_it() -> None:
         come_back(world.client(channels=()))
         world.scheduler.advance(KEEP_SECONDS * 0.8)
         assert world.hub._channels["broadcast"].backlog is not None
-    world.scheduler.advance(0.2)
+    world.scheduler.advance(KEEP_SECONDS * 0.4)
     assert world.hub._channels["broadcast"].backlog is None
 
 
