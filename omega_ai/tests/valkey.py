@@ -72,6 +72,11 @@ class ValkeyProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not ended by us since."""
+        return self._process is not None
+
     def start(self) -> Self:
         """Start, and return when commands are answered."""
         assert self._process is None, "it runs already"

@@ -19,13 +19,15 @@ DOWN_MILLISECONDS = 700
 class SentinelProcess(ValkeyProcess):
     """A sentinel; it writes what it learns into its configuration file."""
 
-    def __init__(self, primary: ValkeyProcess, quorum: int) -> None:
+    def __init__(
+        self, primary: ValkeyProcess, quorum: int, down_milliseconds: int = DOWN_MILLISECONDS
+    ) -> None:
         super().__init__(tcp=True)
         secret = f"sentinel auth-pass {NAME} {primary.password}\n" if primary.password else ""
         (self.directory / "sentinel.conf").write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
             f"sentinel monitor {NAME} 127.0.0.1 {primary.port} {quorum}\n{secret}"
-            f"sentinel down-after-milliseconds {NAME} {DOWN_MILLISECONDS}\n"
+            f"sentinel down-after-milliseconds {NAME} {down_milliseconds}\n"
             f"sentinel failover-timeout {NAME} 4000\nsentinel parallel-syncs {NAME} 1\n"
         )
 
@@ -68,8 +70,17 @@ class Group:
 class SentinelGroup(Group):
     """One primary, ``replicas``, three sentinels with a quorum of two."""
 
-    def __init__(self, *, replicas: int = 2, password: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        replicas: int = 2,
+        password: str | None = None,
+        down_milliseconds: int = DOWN_MILLISECONDS,
+        options: dict[str, str] | None = None,
+    ) -> None:
         super().__init__()
+        self._down_milliseconds = down_milliseconds
+        self._options = options or {}
         self._replicas = replicas
         self._password = password
         self.servers: list[ValkeyProcess] = []
@@ -96,7 +107,7 @@ class SentinelGroup(Group):
         return _wait(lambda: (p := self.primary()) is not old and p, seconds, "no failover took place")
 
     def _make(self) -> None:
-        options = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
+        options = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1", **self._options}
         if self._password:
             options["masterauth"] = self._password
         for _ in range(1 + self._replicas):
@@ -108,7 +119,7 @@ class SentinelGroup(Group):
             server.command("REPLICAOF", "127.0.0.1", str(primary.port))
         _wait(lambda: _replicas(primary) == self._replicas, 15, "the replicas do not follow")
         for _ in range(3):
-            sentinel = SentinelProcess(primary, 2)
+            sentinel = SentinelProcess(primary, 2, self._down_milliseconds)
             self.sentinels.append(sentinel)
             self._add(sentinel)
         for sentinel in self.sentinels:
@@ -118,8 +129,9 @@ class SentinelGroup(Group):
 class ClusterGroup(Group):
     """Three primaries that share the slots, each with a replica if ``replicas``."""
 
-    def __init__(self, *, replicas: bool = False) -> None:
+    def __init__(self, *, replicas: bool = False, down_milliseconds: int = DOWN_MILLISECONDS) -> None:
         super().__init__()
+        self._down_milliseconds = down_milliseconds
         self._with_replicas = replicas
         self.primaries: list[ValkeyProcess] = []
         self.replicas: list[ValkeyProcess] = []
@@ -141,7 +153,7 @@ class ClusterGroup(Group):
             options = {
                 "cluster-enabled": "yes",
                 "cluster-port": str(_free_port()),
-                "cluster-node-timeout": str(2 * DOWN_MILLISECONDS),
+                "cluster-node-timeout": str(2 * self._down_milliseconds),
                 "repl-diskless-sync-delay": "0",
             }
             node = ValkeyProcess(tcp=True, persistent=True, options=options)

@@ -13,6 +13,7 @@ from pathlib import Path
 import uvloop
 
 from omega_ai.tests.faults.disturb import FAULTS
+from omega_ai.tests.faults.groups import REDISES
 from omega_ai.tests.faults.plugin import MUTANTS
 from omega_ai.tests.faults.run import report, run
 
@@ -28,6 +29,9 @@ def main() -> int:
         "--mutant", choices=sorted(MUTANTS), help="put a bug in, and do only what shows it: the run must fail"
     )
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="only these (repeatable)")
+    parser.add_argument(
+        "--redis", choices=list(REDISES), default="single", help="what holds the history (default: single)"
+    )
     parser.add_argument("--logs", type=Path, help="write the processes' logs to this file")
     given = parser.parse_args()
     seed = secrets.randbelow(2**31) if given.seed is None else given.seed
@@ -39,6 +43,7 @@ def main() -> int:
         rate=given.rate,
         mutant=given.mutant,
         faults=given.fault or ((MUTANTS[given.mutant][1],) if given.mutant else tuple(FAULTS)),
+        redis=REDISES[given.redis],
         say=lambda text: print(text, file=sys.stderr, flush=True),
     )
     # Whoever ends this process wants its children to end as well.

@@ -116,8 +116,8 @@ async def _long_pause_redis(d: Disturber) -> None:
 
 async def _freeze_redis(d: Disturber, seconds: float) -> None:
     async with d.redis_lock:
-        d.stage.redis.pause()
-        await asyncio.sleep(seconds)
+        await asyncio.to_thread(d.stage.redis.pause)
+        await asyncio.sleep(min(seconds, d.stage.redis.longest_pause))
         d.stage.redis.resume()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import tempfile
@@ -20,6 +21,9 @@ PROJECT = Path(__file__).parents[3]
 
 class Redis(Protocol):
     """What faults do to a Redis, however it is built."""
+
+    longest_pause: float
+    """Seconds for which its primary may be paused without another taking over."""
 
     @property
     def url(self) -> str:
@@ -57,6 +61,8 @@ class Redis(Protocol):
 
 class SingleRedis:
     """One Valkey that keeps what it acknowledged through a kill."""
+
+    longest_pause = math.inf
 
     def __init__(self) -> None:
         self._process = ValkeyProcess(tcp=True, persistent=True, options={"enable-debug-command": "yes"})
