@@ -11,7 +11,7 @@ from omega_ai.core.websocket.close import NORMAL
 from omega_ai.core.websocket.frames import TEXT, apply_mask, build_frame, text_frame
 from omega_ai.testkit.load.accounts import Arrival, Stream
 from omega_ai.testkit.load.link import BACKLOG_LIMIT, IDLE, OPEN, Link
-from omega_ai.testkit.load.stamps import Maker, pack_crc, pack_numbers, read_fixed
+from omega_ai.testkit.load.stamps import Maker, Mark, pack_crc, pack_numbers, read_fixed
 
 if TYPE_CHECKING:
     from omega_ai.testkit.load.group import GroupRun
@@ -84,6 +84,8 @@ class Client(Link):
     def ended(self, now: int, code: int | None) -> None:
         """See ``Link``."""
         recorder = self.room.recorder
+        if self.room.settled:
+            return
         if code is None:
             self.anomaly("refused")
         else:
@@ -260,7 +262,7 @@ class EchoClient(Sender):
         counts.received += 1
         at = payload.find(room.mark)
         mark = read_fixed(payload, at) if at >= 0 else None
-        if mark is None or not self._intact(payload, at):
+        if mark is None or not self._intact(payload, at, mark):
             said = "corrupted" if mark is not None else room.words.understand(payload).meaning
             if said == "corrupted":
                 counts.corrupted += 1
@@ -299,9 +301,13 @@ class EchoClient(Sender):
         if group.plan.think_s is not None:
             group.think(self, now, self.sent)
 
-    def _intact(self, payload: bytes, at: int) -> bool:
-        if self.group.exact:
-            return at == 0 and len(payload) == self.group.stamp_size
+    def _intact(self, payload: bytes, at: int, mark: Mark) -> bool:
+        """Whether what stands around a whole stamp is whole too, as far as that can be known."""
+        group = self.group
+        if group.exact:
+            return at == 0 and len(payload) == group.stamp_size
+        if group.repeatable and mark.client == self.number:
+            return payload == self.make(mark.number, mark.intended)
         return self.room.words.whole(payload)
 
     def _written_at(self, number: int) -> int | None:

@@ -59,8 +59,8 @@ class GroupRun:
             self._messages = times(
                 plan.messages,
                 self.messages_end / 1e9 - plan.messages_start_s,
-                offset=part,
-                stride=parts,
+                take=range(part, plan.clients, parts),
+                stride=plan.clients,
                 rng=random.Random(rng.random()) if plan.random_messages else None,
             )
         self._chunk: list[int] = []
@@ -69,9 +69,10 @@ class GroupRun:
         self._churn_turn = 0
         self.next_message = NEVER
         self._advance()
-        churn = times(Constant(plan.churn), end, offset=part, stride=parts) if plan.churn else iter(())
-        self._churns = churn
-        self._next_churn = next(churn, NEVER)
+        self._churns = times(
+            Constant(plan.churn), end, take=range(part, plan.clients, parts), stride=plan.clients
+        )
+        self._next_churn = next(self._churns, NEVER)
         self._leave = NEVER if plan.leave_s is None else round(plan.leave_s * 1e9)
         self._wording()
 
@@ -79,7 +80,7 @@ class GroupRun:
         """What its clients send."""
         room, plan = self.room, self.plan
         profile = room.plan.profile
-        self.exact = self.identical = False
+        self.exact = self.identical = self.repeatable = False
         if plan.role is Role.LISTEN:
             return
         said = profile.echo if plan.role is Role.ECHO else profile.publish
@@ -88,6 +89,9 @@ class GroupRun:
         self.template = Template(said.send, room.clock, room.rng)
         self.identical = profile.echo is not None and profile.echo.identical and plan.role is Role.ECHO
         self.exact = self.identical and self.template.bare
+        """A message is the stamp and nothing else, and comes back as it is."""
+        self.repeatable = self.identical and not self.template.timed
+        """What comes back can be made again from its stamp."""
         self.stamp_size = max(WIDTH, plan.size)
         self.padding = padding_of(plan.size)
         self.client_head, self.server_head = _heads(self.stamp_size)
@@ -111,8 +115,8 @@ class GroupRun:
         found = times(
             shape,
             end - plan.start_s,
-            offset=part,
-            stride=parts,
+            take=range(part, plan.clients, parts),
+            stride=plan.clients,
             rng=random.Random(rng.random()) if plan.random_arrivals else None,
         )
         return (start + at for at in islice(found, self._mine))
@@ -268,11 +272,13 @@ class GroupRun:
     # At the end.
 
     def in_flight(self) -> int:
-        """Messages that have not come back yet, of those that do."""
+        """Messages that have not come back yet, of those that do, or wait for a connection that is made."""
         return sum(
             client.sent - client.stream.next
+            if client.state in (OPEN, CLOSING)
+            else len(client.waiting or ()) * (client.state != IDLE)
             for client in self.clients
-            if isinstance(client, EchoClient) and client.state in (OPEN, CLOSING)
+            if isinstance(client, EchoClient)
         )
 
     def behind(self) -> bool:
@@ -286,6 +292,7 @@ class GroupRun:
         for client in self.clients:
             if client.waiting:
                 self.room.recorder.counts.unsent += len(client.waiting)
+                client.waiting = None
             if isinstance(client, EchoClient):
                 parts = client.settle()
                 due += client.sent

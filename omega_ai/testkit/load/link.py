@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from omega_ai.core.websocket.assembler import MessageAssembler
 from omega_ai.core.websocket.close import ABNORMAL, NORMAL, PROTOCOL_ERROR, ProtocolError, parse_close_payload
-from omega_ai.core.websocket.frames import CLOSE, PING, PONG, build_frame, close_payload
+from omega_ai.core.websocket.frames import BINARY, CLOSE, PING, PONG, build_frame, close_payload
 from omega_ai.core.websocket.handshake import (
     RESPONSE_LIMIT,
     HandshakeError,
@@ -336,6 +336,8 @@ class Link:
                     self.room.recorder.example("dropped", f"close {code}: {reason}")
                 self._over(now, code)
             return
+        if opcode > BINARY:
+            raise ProtocolError(PROTOCOL_ERROR, f"unknown opcode {opcode:#x}")
         if self._assembler is None:
             self._assembler = MessageAssembler(message_limit=MESSAGE_LIMIT)
         whole = self._assembler.feed(opcode, first >= 0x80, (first >> 4) & 7, payload)

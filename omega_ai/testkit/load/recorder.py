@@ -79,8 +79,6 @@ class Recorder:
         self.examples: dict[str, str] = {}
         self.open = 0
         self.most_open = 0
-        self.quiet = False
-        """The run is over: how connections end now says nothing."""
         self.backlog = 0
         """Bytes that wait in our backlogs."""
         self.total = empty_window(0.0, 0.0)

@@ -91,6 +91,8 @@ class Room:
         """When the first message is published at the earliest."""
         self.ending = False
         """Nothing more is sent, nobody connects anew."""
+        self.settled = False
+        """The accounts are closed: how connections end now says nothing."""
         self._doors: dict[bool, list[Door]] = {}
         self._connecting: deque[tuple[int, Link]] = deque()
         self._timers: list[tuple[int, int, Callable[[int], None]]] = []

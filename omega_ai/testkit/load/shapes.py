@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import count, pairwise
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -228,30 +228,45 @@ def times(
     shape: Shape,
     end_s: float,
     *,
-    offset: int = 0,
+    take: Sequence[int] = (0,),
     stride: int = 1,
     rng: random.Random | None = None,
 ) -> Iterator[int]:
     """When events are due, in nanoseconds since the shape's start, before ``end_s``, in order.
 
-    ``offset`` and ``stride`` take every ``stride``-th event, for one worker of ``stride``: together, the
-    workers have exactly all of them. With ``rng``, a Poisson process with a ``stride``-th of the rate, so
-    that, together, those of all workers are one with the whole rate.
+    Of every ``stride`` events, those at the places ``take`` (rising) are taken: all, or those of one worker.
+    Workers whose places are together all of ``range(stride)`` have exactly all events. With ``rng``, a
+    Poisson process with that share of the rate, so that those of all workers together are one with the
+    whole rate.
     """
     worked = curve(shape)
     end_ns = round(end_s * 1e9)
-    if isinstance(shape, Constant) and rng is None:
-        if shape.rate:
-            step, due = 1e9 / shape.rate, offset + 0.5
-            while (at := due * step) < end_ns:
-                yield int(at)
-                due += stride
+    if not take:
         return
-    inverse = worked.inverse
-    due = offset + 0.5 if rng is None else rng.expovariate(1.0) * stride
-    while (seconds := inverse(due)) < end_s:
-        yield min(int(seconds * 1e9), end_ns - 1)
-        due += stride if rng is None else rng.expovariate(1.0) * stride
+    if rng is not None:
+        share = stride / len(take)
+        due = rng.expovariate(1.0) * share
+        while (seconds := worked.inverse(due)) < end_s:
+            yield min(int(seconds * 1e9), end_ns - 1)
+            due += rng.expovariate(1.0) * share
+        return
+    places = [place + 0.5 for place in take]
+    if isinstance(shape, Constant):
+        if not shape.rate:
+            return
+        step = 1e9 / shape.rate
+        for start in count(0, stride):
+            for place in places:
+                at = (start + place) * step
+                if at >= end_ns:
+                    return
+                yield int(at)
+    for start in count(0, stride):
+        for place in places:
+            seconds = worked.inverse(start + place)
+            if seconds >= end_s:
+                return
+            yield min(int(seconds * 1e9), end_ns - 1)
 
 
 def peak(shape: Shape, end_s: float) -> float:

@@ -102,6 +102,8 @@ class Template:
         ]
         self.bare = self._format == b"%b" and self._values == ["stamp"]
         """The payload is the stamp and nothing else."""
+        self.timed = bool({"utc", "utc_ms"} & set(self._values))
+        """It says what time it is, besides."""
 
     def maker(self, run: str, client: int, size: int) -> Maker:
         """Makes the payloads of one client."""

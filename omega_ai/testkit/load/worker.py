@@ -233,6 +233,7 @@ class Worker:
         accounts = Accounts()
         for group in self._groups:
             accounts.add(group.settle())
+        self.room.settled = True
         return accounts
 
     def _offenders(self) -> list[Offender]:
@@ -254,7 +255,6 @@ class Worker:
                 client.closing = True
                 if client.state == OPEN:
                     client.close(now)
-        room.recorder.quiet = True
         limit = now + LAST_WORD_NS
         while room.links and (now := room.now()) < limit:
             for fd, events in self._poller.wait(limit + room.base):

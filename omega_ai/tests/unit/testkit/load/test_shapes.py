@@ -80,9 +80,13 @@ def test_the_inverse_of_the_integral_is_its_inverse(shape, events):
 
 
 @settings(max_examples=40)
-@given(shapes, st.floats(0.01, 4), st.integers(1, 5))
-def test_workers_together_have_exactly_all_events(shape, end, workers):
-    parts = [list(times(shape, end, offset=worker, stride=workers)) for worker in range(workers)]
+@given(shapes, st.floats(0.01, 4), st.integers(1, 7), st.integers(1, 4))
+def test_workers_together_have_exactly_all_events(shape, end, clients, workers):
+    """Each worker takes those of its clients, who have their turns among all clients."""
+    parts = [
+        list(times(shape, end, take=range(worker, clients, workers), stride=clients))
+        for worker in range(workers)
+    ]
     assert sorted(at for part in parts for at in part) == list(times(shape, end))
 
 
@@ -91,12 +95,12 @@ def test_a_steady_rate_does_not_drift_in_an_hour():
     assert last == pytest.approx((277_000 + 0.5) / 77 * 1e9, abs=2)
 
 
-@pytest.mark.parametrize("shape", [Constant(200.0), Ramp(0, 400, 10), Wave(200, 200, 3)])
+@pytest.mark.parametrize("shape", [Constant(60.0), Ramp(0, 120, 10), Wave(60, 60, 3)])
 def test_poisson_arrivals_have_the_rate_and_its_scatter(shape):
     expected = curve(shape).integral(10.0)
-    counts = [len(list(times(shape, 10.0, rng=random.Random(seed)))) for seed in range(30)]
+    counts = [len(list(times(shape, 10.0, rng=random.Random(seed)))) for seed in range(20)]
     mean = sum(counts) / len(counts)
-    assert mean == pytest.approx(expected, rel=0.03)
+    assert mean == pytest.approx(expected, rel=0.06)
     scatter = sum((count - mean) ** 2 for count in counts) / (len(counts) - 1)
     assert 0.4 < scatter / expected < 2.0  # a Poisson number's variance is its mean; a regular one's is 0
 
