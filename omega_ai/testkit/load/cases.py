@@ -132,12 +132,15 @@ def drift_text(drift: Drift) -> str:
     slope, low, high = (
         shown(value, dimension) for value in (drift.slope.estimate, drift.slope.low, drift.slope.high)
     )
-    verb = "grows by" if drift.trend == "grows" else "is steady:"
-    return f"{name} {verb} {slope} (99 % sure: {low} to {high}); {drift.why}"
+    bounds = f"99 % sure: {low} to {high}"
+    if drift.trend == "grows":
+        return f"{name} grows by {slope} ({bounds}): {drift.why}"
+    remark = f"; {drift.why}" if drift.slope.low > 0 else ""
+    return f"{name} is steady ({slope}; {bounds}{remark})"
 
 
-def grown(record: LoadRecord) -> CaseResult:
-    """The verdict of a soak."""
+def grown(record: LoadRecord, *, memory: bool = True) -> CaseResult:
+    """The verdict of a soak. ``memory``: it is open if that was not seen."""
     judged = drifts(record)
     found = [
         Finding(
@@ -148,8 +151,7 @@ def grown(record: LoadRecord) -> CaseResult:
         for drift in judged
         if drift.trend != "steady"
     ]
-    memory = [drift.name for drift in judged if drift.name in ("rss", "pss")]
-    if not memory:
+    if memory and not any(drift.name in ("rss", "pss") for drift in judged):
         why = record.absent.get("rss", "no --server-pid and no --server-metrics was given")
         found.append(Finding(kind="unknown", text=f"memory was not seen: {why}", severity=Severity.UNKNOWN))
     steady = [drift_text(drift) for drift in judged if drift.trend == "steady"]

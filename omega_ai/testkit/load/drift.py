@@ -36,7 +36,7 @@ LARGEST_QUARTER: Final = 0.55
 SMALLEST_QUARTER: Final = 0.15
 """Share of the growth that each quarter must account for."""
 
-FLOORS: Final = {"rss": (1 << 20, 0.01), "pss": (1 << 20, 0.01), "descriptors": (5, 0.02), "p99": (1e6, 0.2)}
+FLOORS: Final = {"rss": (1 << 20, 0.01), "pss": (1 << 20, 0.01), "descriptors": (5, 0.02), "p99": (20e6, 0.5)}
 """Growth over the run that is of no account: absolute, and as a share of the level. The larger one counts."""
 DEFAULT_FLOOR: Final = (0.0, 0.05)
 

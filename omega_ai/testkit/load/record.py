@@ -6,6 +6,7 @@ again as one; ``result_parts`` is what is shown of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec import Struct
 from omega_ai.testkit.load.cases import SUITE, connected, delivered, grown
 from omega_ai.testkit.load.curves import curves, histograms, named
 from omega_ai.testkit.load.judging import judge_all
-from omega_ai.testkit.load.measured import of_run, of_window
+from omega_ai.testkit.load.measured import cut, of_run, of_window
 from omega_ai.testkit.load.plan import LoadPlan
 from omega_ai.testkit.load.tally import Tally, merge
 from omega_ai.testkit.load.thresholds import parse_threshold
@@ -46,9 +47,20 @@ class LoadRecord(Struct, frozen=True, kw_only=True):
     soak: bool = False
 
     @classmethod
-    def of(cls, plan: LoadPlan, tally: Tally, **more: Any) -> LoadRecord:
-        """Of a run that was done. A token is a secret, and stays out of files."""
-        return cls(plan=msgspec.structs.replace(plan, token=None), tally=tally, **more)
+    def of(
+        cls, plan: LoadPlan, tally: Tally, *, series: Iterable[TimeSeries] = (), **more: Any
+    ) -> LoadRecord:
+        """Of a run that was done. A token is a secret, and stays out of files.
+
+        What is seen of the server after the load has gone (``series``) is no part of the run.
+        """
+        end = min(plan.duration_s, tally.duration_s)
+        return cls(
+            plan=msgspec.structs.replace(plan, token=None),
+            tally=tally,
+            series=tuple(cut(item, 0.0, end) for item in series),
+            **more,
+        )
 
     def to_builtins(self) -> dict[str, Any]:
         """Plain dicts and lists, for JSON."""

@@ -22,6 +22,7 @@ MAX_LEVELS: Final = 24
 RECOVER_S: Final = 8.0
 WELL_WINDOWS: Final = 3
 """So many windows at the end must be well, one after another, for a server to count as recovered."""
+WELL_NS: Final = 20e6
 SLOWER: Final = 10.0
 """Latency has broken when its 99th percentile is so many times that of the first level..."""
 LEAST_BREAK_NS: Final = 100e6
@@ -179,10 +180,13 @@ def breaches(
     return tuple(found)
 
 
-def recovery(windows: Sequence[Measured], first: Measured) -> Recovery:
-    """Whether the windows after the load went are, at their end, as the first level was."""
+def recovery(windows: Sequence[Measured], first: Measured, well_ns: float = WELL_NS) -> Recovery:
+    """Whether the windows after the load went are, at their end, as the first level was.
+
+    Its latency may be twice that of the first level, or ``well_ns`` above it.
+    """
     before = first.times["latency"].percentile(99) if "latency" in first.times else None
-    limit = max(2.0 * (before or 0), (before or 0) + 20e6)
+    limit = max(2.0 * (before or 0), (before or 0) + well_ns)
     well = [_is_well(window, limit) for window in windows]
     lasting = 0
     while lasting < len(well) and well[-1 - lasting]:
@@ -215,6 +219,7 @@ async def stress(
     factor: float = FACTOR,
     bounds: Sequence[Threshold] = (),
     recover_s: float = RECOVER_S,
+    well_ns: float = WELL_NS,
     alive: Callable[[], bool] = lambda: True,
     on_rung: Callable[[Rung], None] = lambda _: None,
 ) -> Stressed:
@@ -227,6 +232,7 @@ async def stress(
         factor: By how much each level exceeds the one before; more than 1.
         bounds: What must hold; by default ``default_bounds``.
         recover_s: Seconds that the server is given when the load has gone.
+        well_ns: How far above the first level's its latency may then be.
         alive: Whether the server's process is still there.
         on_rung: Told of each level.
     """
@@ -256,7 +262,7 @@ async def stress(
                 gone = Recovery(recovered=False, after_s=None, text="it was gone")
                 return Stressed(rungs=tuple(rungs), recovery=gone)
             after = await trials.at(start, recover_s)
-            return Stressed(rungs=tuple(rungs), recovery=recovery(after.windows, first.run))
+            return Stressed(rungs=tuple(rungs), recovery=recovery(after.windows, first.run, well_ns))
         if level >= highest:
             break
         level = min(highest, float(f"{level * factor:.4g}"))

@@ -16,6 +16,8 @@ SUITES: Final[dict[str, str]] = {
     "security": "omega_ai.testkit.suites.security:SUITE",
     "tls": "omega_ai.testkit.suites.tls:SUITE",
     "load": "omega_ai.testkit.suites.load:SUITE",
+    "stress": "omega_ai.testkit.suites.stress:SUITE",
+    "soak": "omega_ai.testkit.suites.soak:SUITE",
     "conformance": "omega_ai.testkit.conformance.suite:SUITE",
     "client": "omega_ai.testkit.conformance.clients.suite:SUITE",
 }

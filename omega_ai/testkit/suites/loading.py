@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from omega_ai.testkit.case import NotApplicable, Outcome, Undecided, judged, unknown
@@ -81,22 +81,30 @@ def usual(context: Context) -> str:
     return f"latency.p99 < {context.profile.limits.max_latency_s:g}s"
 
 
-async def load(
-    context: Context, plan: LoadPlan, *, watch: Watch | None = None, keep: bool = True
-) -> LoadRecord:
-    """Run ``plan``, again if the generator did not keep up. ``keep``: its curves go into the report.
-
-    Raises:
-        Undecided: the generator could not keep up, or could not be started.
-    """
+def teller(context: Context, plan: LoadPlan, doing: str = "") -> Callable[[Window], None]:
+    """Says how a run goes."""
 
     def tell(window: Window) -> None:
         p99 = window.latency.percentile(99)
-        said = f"{window.open} clients, {window.counts.received / window.duration_s:.0f} messages/s"
+        said = f"{doing}{window.open} clients, {window.counts.received / window.duration_s:.0f} messages/s"
         if p99 is not None:
             said += f", p99 {p99 / 1e6:.1f} ms"
         context.progress(said, min(1.0, (window.start_s + window.duration_s) / plan.duration_s))
 
+    return tell
+
+
+async def load(
+    context: Context, plan: LoadPlan, *, watch: Watch | None = None, keep: bool = True, **more: float
+) -> LoadRecord:
+    """Run ``plan``, again if the generator did not keep up. ``keep``: its curves go into the report.
+
+    ``more`` are further fields of ``LoadRecord``.
+
+    Raises:
+        Undecided: the generator could not keep up, or could not be started.
+    """
+    tell = teller(context, plan)
     reasons: list[str] = []
     for _ in range(TRIES):
         try:
@@ -107,7 +115,7 @@ async def load(
         if not reasons:
             series = () if watch is None else tuple(watch.series(tally.started_utc_ns))
             absent = {} if watch is None else watch.absent
-            record = LoadRecord.of(plan, tally, series=series, absent=absent)
+            record = LoadRecord.of(plan, tally, series=series, absent=absent, **more)
             if keep:
                 _report(context, record)
             return record

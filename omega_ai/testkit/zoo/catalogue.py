@@ -105,6 +105,15 @@ EXHIBITS: Final = (
     Exhibit("no-authentication", EchoSite, "tls.ciphers", "cipher", secure.no_authentication),
 )
 
+ENDURING: Final = (
+    Exhibit("leaks-descriptors", loaded.LeaksDescriptors, "soak.memory", "growth"),
+    Exhibit("grows-memory", loaded.GrowsMemory, "soak.memory", "growth"),
+    Exhibit("slows-for-ever", loaded.SlowsForEver, "soak.latency", "growth"),
+    Exhibit("never-recovers", loaded.NeverRecovers, "stress.messages", "recovery"),
+    Exhibit("loses-when-stressed", loaded.LosesUnderLoad, "stress.messages", "loss"),
+)
+"""Servers whose fault takes a while to show: ``python -m omega_ai.testkit.zoo.enduring``."""
+
 RIGHT: Final = (
     Exhibit("right", Site, "", None, secure.right),
     Exhibit("right-echo", EchoSite, "", None, secure.right),

@@ -169,7 +169,7 @@ class GrowsMemory(EchoSite):
 
 
 class SlowsForEver(EchoSite):
-    """Takes 20 microseconds longer for each message than for the one before."""
+    """Takes 150 microseconds longer for each message than for the one before."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -183,4 +183,4 @@ class SlowsForEver(EchoSite):
             site = self.site
             assert isinstance(site, SlowsForEver)  # noqa: S101
             site.answered += 1
-            asyncio.get_running_loop().call_later(site.answered * 20e-6, super().reply, opcode, data)
+            asyncio.get_running_loop().call_later(site.answered * 150e-6, super().reply, opcode, data)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import uvloop
 
 from omega_ai.testkit.server_process import ServerProcess
-from omega_ai.testkit.zoo.catalogue import EXHIBITS, RIGHT, Exhibit
+from omega_ai.testkit.zoo.catalogue import ENDURING, EXHIBITS, RIGHT, Exhibit
 
 
 class ZooProcess(ServerProcess):
@@ -43,7 +43,7 @@ async def _serve(exhibit: Exhibit, seed: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to end."""
-    known = {exhibit.name: exhibit for exhibit in (*RIGHT, *EXHIBITS)}
+    known = {exhibit.name: exhibit for exhibit in (*RIGHT, *EXHIBITS, *ENDURING)}
     parser = argparse.ArgumentParser(prog="python -m omega_ai.testkit.zoo.serve", description=__doc__)
     parser.add_argument("name", choices=sorted(known), metavar="NAME", help=", ".join(sorted(known)))
     parser.add_argument("--seed", type=int, default=0)

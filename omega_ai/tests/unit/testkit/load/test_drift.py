@@ -173,7 +173,7 @@ def test_latency_that_creeps_up_is_found() -> None:
     rng = random.Random(6)
     spikes = [0 if rng.random() < 0.9 else 50e6 for _ in range(200)]
     steady = [5e6 + rng.gauss(0, 5e5) + spike for spike in spikes]
-    creeping = [value + 0.05e6 * n for n, value in enumerate(steady)]
+    creeping = [value + 0.2e6 * n for n, value in enumerate(steady)]
     assert judge_drift(series("p99", steady, unit="ns")).verdict is Verdict.PASS
     assert judge_drift(series("p99", creeping, unit="ns")).verdict is Verdict.FAIL
 
