@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from omega_ai.testkit.load.record import LoadRecord
 
 SUITE: Final = "load"
-GROWING: Final = ("rss", "pss", "descriptors", "p99")
+GROWING: Final = ("rss", "descriptors", "p99")
 """What a soak's verdict is on."""
 _SLOPES: Final = {"B": Dimension.BYTE_RATE, "ns": Dimension.TIME_RATE}
 
@@ -151,7 +151,7 @@ def grown(record: LoadRecord, *, memory: bool = True) -> CaseResult:
         for drift in judged
         if drift.trend != "steady"
     ]
-    if memory and not any(drift.name in ("rss", "pss") for drift in judged):
+    if memory and not any(drift.name == "rss" for drift in judged):
         why = record.absent.get("rss", "no --server-pid and no --server-metrics was given")
         found.append(Finding(kind="unknown", text=f"memory was not seen: {why}", severity=Severity.UNKNOWN))
     steady = [drift_text(drift) for drift in judged if drift.trend == "steady"]
