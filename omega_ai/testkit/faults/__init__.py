@@ -37,6 +37,7 @@ from omega_ai.testkit.faults.ws_drop import WsDrop
 from omega_ai.testkit.faults.ws_duplicate import WsDuplicate
 from omega_ai.testkit.faults.ws_fragment import WsFragment
 from omega_ai.testkit.faults.ws_mask import WsMask
+from omega_ai.testkit.faults.ws_no_deflate import WsNoDeflate
 from omega_ai.testkit.faults.ws_no_pong import WsNoPong
 from omega_ai.testkit.faults.ws_reorder import WsReorder
 from omega_ai.testkit.faults.ws_truncate import WsTruncate
@@ -71,6 +72,7 @@ _KNOWN: Final[tuple[type[Fault], ...]] = (
     WsMask,
     WsClose,
     WsNoPong,
+    WsNoDeflate,
 )
 
 FAULTS: Final[Mapping[str, type[Fault]]] = {fault.kind: fault for fault in _KNOWN}

@@ -376,6 +376,29 @@ class TestFrames:
         assert signals_of(out) == [END]
 
 
+class TestHandshake:
+    """The one fault that changes it."""
+
+    OFFER = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+
+    def test_the_offer_of_extensions_is_taken_out_and_nothing_else(self):
+        head, _, end = REQUEST.partition(b"Upgrade:")
+        request = head + self.OFFER + b"Upgrade:" + end
+        frame = texts(1, "upstream")[0]
+        chain = chain_of(toxic("ws_no_deflate"), stream="upstream")
+        sent = [(0.0, request[:70]), (0.0, request[70:] + frame), (0.0, frame)]
+        assert data_of(drive(chain, sent)) == REQUEST + frame + frame
+
+    def test_a_request_that_is_no_upgrade_keeps_all(self):
+        request = b"GET / HTTP/1.1\r\nHost: x\r\n" + self.OFFER + b"\r\n"
+        chain = chain_of(toxic("ws_no_deflate"), stream="upstream")
+        assert data_of(drive(chain, [(0.0, request)])) == request
+
+    def test_what_is_no_request_at_all_passes_in_the_end(self):
+        chain = chain_of(toxic("ws_no_deflate"), stream="upstream")
+        assert data_of(drive(chain, [(0.0, bytes(70_000)), (0.0, b"more")])) == bytes(70_000) + b"more"
+
+
 class TestBuilding:
     """From a name and attributes."""
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from omega_ai.core.websocket.frames import PING, PONG, TEXT, build_frame
 from omega_ai.testkit.faults import FAULTS, build
+from omega_ai.testkit.faults.frame import FrameFault
 from omega_ai.testkit.faults.model import Signal, StreamFault
 from omega_ai.tests.unit.testkit.faults.driving import (
     ANSWER,
@@ -45,9 +46,9 @@ ENDING = {"timeout", "reset_peer", "limit_data", "half_open"}
 FAITHFUL = [
     kind for kind in STREAM_FAULTS if not FAULTS[kind].loses and kind not in ENDING and kind != "ws_fragment"
 ]
-FRAME_FAULTS = [kind for kind in STREAM_FAULTS if kind.startswith("ws_")]
+FRAME_FAULTS = [kind for kind, fault in FAULTS.items() if issubclass(fault, FrameFault)]
 # Wherever the pieces of a stream are cut, these do the same to the same bytes.
-INDIFFERENT = [*FRAME_FAULTS, "corrupt", "limit_data", "noop", "slow_close", "blackhole"]
+INDIFFERENT = [*FRAME_FAULTS, "ws_no_deflate", "corrupt", "limit_data", "noop", "slow_close", "blackhole"]
 
 chunks = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=8)
 gaps = st.lists(st.floats(0, 0.3), min_size=8, max_size=8)
