@@ -14,8 +14,8 @@ class WsNoDeflate(StreamFault, frozen=True, kw_only=True):
 
     Happens over TCP: intermediaries that know no extensions do it. It is also what makes the faults of frames
     exact: where permessage-deflate keeps its context from message to message, losing, repeating, swapping or
-    changing one makes all that follow undecipherable. Works on the client's direction wherever it is placed, on
-    connections that are opened while it is there.
+    changing one makes all that follow undecipherable. Works on the client's direction wherever it is placed,
+    on connections that are opened while it is there.
     """
 
     kind = "ws_no_deflate"
