@@ -57,8 +57,9 @@ format: $(DEV) ## put the code in order
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(TEST) ## write the reference of commands anew from the commands
+docs: $(TEST) ## write the references of commands and of toxics anew from the code
 	$(BIN)/python scripts/commands_reference.py
+	$(BIN)/python scripts/toxics_reference.py
 
 build: $(DEV) ## make the wheel and the source archive in dist/
 	$(BIN)/python -m hatchling build
