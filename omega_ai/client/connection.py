@@ -292,8 +292,9 @@ class _Attempt:
 
     async def abandon(self, connection: Connection) -> None:
         """Let go of the socket, and see it closed."""
-        if connection.opened.done():
-            connection.opened.exception()  # looked at, so that the event loop does not complain
+        # Nobody will look at it any more: cancelled, the event loop does not complain of what it fails with.
+        if not connection.opened.cancel() and not connection.opened.cancelled():
+            connection.opened.exception()
         if hasattr(connection, "transport"):
             connection.abort()
             await asyncio.shield(connection.ended)

@@ -1,0 +1,106 @@
+"""Bugs put in on purpose, each where it would hurt: the proof that chaos in virtual time finds such."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from omega_ai.client.conversation import Conversation
+from omega_ai.data_feed.websocket.hub import Hub
+from omega_ai.data_feed.websocket.outbox import Outbox
+from omega_ai.data_feed.websocket.session import Session
+
+
+@contextmanager
+def resume_short() -> Iterator[None]:
+    """Hub: whoever resumes from memory gets one message too few."""
+    missed = Hub.missed
+
+    def short(self: Any, channel: str, since: Any) -> Any:
+        frames = missed(self, channel, since)
+        return frames[1:] if frames else frames
+
+    with mock.patch.object(Hub, "missed", short):
+        yield
+
+
+@contextmanager
+def resume_long() -> Iterator[None]:
+    """Hub: whoever resumes from memory gets its last message again."""
+    missed = Hub.missed
+
+    def long(self: Any, channel: str, since: Any) -> Any:
+        earlier = since._replace(seq=since.seq - 1)
+        return missed(self, channel, earlier) if since.seq > 1 else missed(self, channel, since)
+
+    with mock.patch.object(Hub, "missed", long):
+        yield
+
+
+@contextmanager
+def late_join() -> Iterator[None]:
+    """Session: what was missed is taken now, the channel is joined a little later."""
+    joined = Session._joined
+
+    def late(self: Any, *arguments: Any, **named: Any) -> None:
+        def later() -> None:
+            if not self.closed:
+                joined(self, *arguments, **named)
+                self.flush()
+
+        asyncio.get_running_loop().call_later(0.05, later)
+
+    with mock.patch.object(Session, "_joined", late):
+        yield
+
+
+@contextmanager
+def drops_tail() -> Iterator[None]:
+    """Outbox: what still waits when the socket drains loses its last frame."""
+    resume = Outbox.resume
+
+    def short(self: Any) -> None:
+        if self._queue and len(self._queue) > 1:
+            self.queued_bytes -= len(self._queue.popitem()[1])
+        resume(self)
+
+    with mock.patch.object(Outbox, "resume", short):
+        yield
+
+
+@contextmanager
+def silent_overflow() -> Iterator[None]:
+    """Outbox: what does not fit is thrown away, and the client is not closed."""
+
+    def put(self: Any, key: Any, data: bytes) -> None:
+        if self._queue is None:
+            self._queue = {}
+        if self.queued_bytes + len(data) <= self._limit:
+            self._queue[key] = data
+            self.queued_bytes += len(data)
+
+    with mock.patch.object(Outbox, "_put", put):
+        yield
+
+
+@contextmanager
+def client_trusts_silence() -> Iterator[None]:
+    """Client: a connection on which nothing comes any more is never given up."""
+    with (
+        mock.patch.object(Conversation, "tick", return_value=None),
+        mock.patch.object(Conversation, "deadline", return_value=None),
+    ):
+        yield
+
+
+MUTANTS: dict[str, Callable[[], Any]] = {
+    "resume-short": resume_short,
+    "resume-long": resume_long,
+    "late-join": late_join,
+    "drops-tail": drops_tail,
+    "silent-overflow": silent_overflow,
+    "client-trusts-silence": client_trusts_silence,
+}
