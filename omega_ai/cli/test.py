@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import secrets
 import shlex
 from pathlib import Path
@@ -17,6 +18,7 @@ from omega_ai.testkit.case import Case, Suite
 from omega_ai.testkit.conformance.clients.arrivals import Arrivals, NoClient
 from omega_ai.testkit.conformance.clients.meeting import meet
 from omega_ai.testkit.connection import ConnectFailed
+from omega_ai.testkit.contract.document import HOW, Contract, ContractError, load_contract
 from omega_ai.testkit.probe import limits_of, probe
 from omega_ai.testkit.profile import Profile, ProfileError, load_profile
 from omega_ai.testkit.report.terminal import Screen
@@ -37,6 +39,7 @@ def test(
     secure_url: str | None = None,
     ca: Path | None = None,
     token: str | None = None,
+    contract: str | None = None,
     client: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     client_port: int = 0,
     report_dir: Path | None = None,
@@ -58,6 +61,7 @@ def test(
         profile: How to speak to the server: omega, echo, coinbase, binance, kraken, or a TOML file.
         secure_url: The same server over TLS: wss://HOST:PORT/.
         ca: PEM file of the authority to trust for wss.
+        contract: Also test the server by its contract: an AsyncAPI 3 document, a file or an http URL.
         client: Test a client instead: a command with {url} in it that makes it connect there and send back
             what it is sent; or - to wait for a client that is started by hand.
         client_port: Port on which a client under test is waited for; 0 takes a free one.
@@ -72,24 +76,27 @@ def test(
     del config  # read while the options were gathered
     if client is not None and not suite and not case:
         suite = ("client",)
+    if contract is not None and not suite and not case:
+        suite = (",".join([*(name for name in available() if load_suite(name).quick), "contract"]),)
     suites = _suites(suite, case)
     if list_cases:
         _list(suites)
         return ExitCode.PASS
     chosen = secrets.randbelow(2**32) if seed is None else seed
     destinations = Destinations(directory=report_dir, junit=junit, json=json)
-    options = {"profile": profile, "secure-url": secure_url, "ca": ca, "client": client}
+    options = {"profile": profile, "secure-url": secure_url, "ca": ca, "client": client, "contract": contract}
     again = Again(url, {name: str(value) for name, value in options.items() if value is not None}, chosen)
     if client is not None:
         command = client_command(client, url, suites)
     try:
         destinations.check()
         known = None if profile is None else load_profile(profile)
+        promised = None if contract is None else usable_contract(contract)
         if client is not None:
             result = run(test_client(command, client_port, suites, case, chosen, again))
         else:
-            result = run(_test(url, known, suites, case, secure_url, ca, token, chosen, again))
-    except (ProfileError, ServerFailed, CertificateError, ReportError) as error:
+            result = run(_test(url, known, suites, case, secure_url, ca, token, promised, chosen, again))
+    except (ProfileError, ContractError, ServerFailed, CertificateError, ReportError) as error:
         raise UsageError(f"{error}.") from None
     except NoClient as error:
         raise UsageError(f"{error}.", "A client has to connect to the URL that stands for {url}.") from None
@@ -120,6 +127,14 @@ class Again:
     def case(self, case: Case) -> str:
         """The command for one case."""
         return shlex.join([*self._words, "--case", case.id, *self._seed])
+
+
+def usable_contract(source: str) -> Contract:
+    """The contract, if it can be tested here. Raises ``ContractError``."""
+    for name in ("hypothesis", "jsonschema"):
+        if importlib.util.find_spec(name) is None:
+            raise ContractError(f"tests from a contract need {name}, which is not installed: {HOW}")
+    return load_contract(source)
 
 
 def client_command(client: str, url: str | None, suites: list[Suite]) -> list[str] | None:
@@ -186,6 +201,7 @@ async def _test(
     secure_url: str | None,
     ca: Path | None,
     token: str | None,
+    contract: Contract | None,
     seed: int,
     again: Again,
 ) -> RunResult:
@@ -206,6 +222,7 @@ async def _test(
                 target.limits, target.server = found.limits, found.server
             else:
                 target.limits = limits_of(profile)
+        target.contract = contract
         with Screen(target, seed) as screen:
             runner = Runner(target, seed=seed, observer=screen, reproduce=again.case, only=cases)
             result = await runner.run(suites, command=again.run(suites))

@@ -37,6 +37,8 @@ class Need(StrEnum):
     """It has a wss address."""
     CLIENT = "client"
     """It is a client, and we are the server."""
+    CONTRACT = "contract"
+    """A document says which messages it takes and sends."""
     CONTROL = "control"
     """We started it, so we may stop it and start it again."""
     PROCESS = "process"
@@ -52,6 +54,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     evidence: tuple[WireLine, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    reproducer: tuple[str, str] | None = None
+    """Name and text of a file that shows a failure again."""
     by_silence: bool = False
     """It failed because something did not come in time, not because something wrong came."""
 

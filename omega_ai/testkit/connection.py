@@ -6,6 +6,7 @@ Nothing that arrives is ever dropped between two waits: ``receive`` looks on fro
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -303,9 +304,12 @@ class Connection:
         """Let the next ``receive`` look at everything again."""
         self._cursor = 0
 
-    def pause_reading(self) -> None:
-        """Take nothing more from the socket: a slow consumer."""
+    def pause_reading(self, buffer: int | None = None) -> None:
+        """Take nothing more from the socket: a slow consumer. ``buffer``: bytes that it may hold."""
         cast(asyncio.ReadTransport, self._wire.transport).pause_reading()
+        sock = self._wire.transport.get_extra_info("socket")
+        if buffer is not None and sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
 
     def resume_reading(self) -> None:
         """Read on."""

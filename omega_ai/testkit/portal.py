@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from omega_ai.testkit.connection import DEFAULT_WAIT, Connection, Ended
+from omega_ai.testkit.connection import DEFAULT_WAIT, Connection, Ended, is_data
 from omega_ai.testkit.context import Context
 from omega_ai.testkit.history import History, Received
 from omega_ai.testkit.reading import Reading
@@ -77,6 +77,11 @@ class Client:
     def ended(self) -> Ended | None:
         """How the connection ended; None while it has not."""
         return self.connection.ended
+
+    @property
+    def messages(self) -> list[Received]:
+        """All data messages that it received."""
+        return [item for item in self.connection.history.received if is_data(item)]
 
     def send(self, data: str | bytes) -> None:
         """Send a text message as it is."""

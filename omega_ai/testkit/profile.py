@@ -134,6 +134,13 @@ class Security(Struct, frozen=True, forbid_unknown_fields=True):
     """Who does not finish the handshake is dropped."""
 
 
+class ContractHints(Struct, frozen=True, forbid_unknown_fields=True):
+    """For tests from a contract."""
+
+    skip: tuple[str, ...] = ()
+    """Messages that are not generated: what ends a connection by right, such as a wrong token."""
+
+
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     """How to speak to one kind of server."""
 
@@ -155,6 +162,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     errors: Errors | None = None
     limits: Limits = Limits()
     security: Security = Security()
+    contract: ContractHints = ContractHints()
 
     def problems(self) -> list[str]:
         """What is wrong with it, beyond the types of its fields."""

@@ -90,6 +90,8 @@ class CaseResult(Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
     reproduce: str = ""
     """The command that runs this case alone, with the same seed."""
+    reproducer: tuple[str, str] | None = None
+    """Name and text of a pytest file that shows the failure again."""
     figures: dict[str, float] = {}
     """Numbers worth comparing between runs: ``messages``, ``connect_ms`` ... Smaller is better where the name
     ends in ``_ms``, ``_bytes`` or ``_errors``."""

@@ -241,6 +241,7 @@ class Runner:
             start_ns=round((begin - self._start) * 1e9),
             duration_s=self.clock.monotonic() - begin,
             reproduce=self._reproduce(case),
+            reproducer=outcome.reproducer,
             figures=dict(outcome.figures),
         )
         doubtful = skipped is None and is_doubtful(outcome, busy=is_busy(lag.worst(begin)))

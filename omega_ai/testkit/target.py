@@ -16,6 +16,7 @@ from omega_ai.testkit.profile import Profile
 
 if TYPE_CHECKING:
     from omega_ai.testkit.conformance.clients.arrivals import Arrivals
+    from omega_ai.testkit.contract.document import Contract
 
 
 class Control(Protocol):
@@ -62,6 +63,8 @@ class Target:
     """Its process, where it runs on this machine and we did not start it."""
     server_metrics: str | None = None
     """Where it shows metrics for Prometheus."""
+    contract: Contract | None = None
+    """Which messages it takes and sends."""
     withheld: frozenset[Need] = frozenset()
     """What the profile has, but this server was seen not to do."""
     _context: ssl.SSLContext | None = field(default=None, repr=False)
@@ -85,6 +88,7 @@ class Target:
             Need.ERRORS: profile.errors is not None,
             Need.TLS: self.secure_url is not None,
             Need.CLIENT: self.clients is not None,
+            Need.CONTRACT: self.contract is not None,
             Need.CONTROL: self.control is not None,
             Need.PROCESS: self.pid is not None or self.server_metrics is not None,
         }
@@ -123,6 +127,7 @@ _WHY = {
     Need.ERRORS: "it is not known how it says that a message was wrong",
     Need.TLS: "no wss:// address is known",
     Need.CLIENT: "it is a server; for a client, see omega test --client",
+    Need.CONTRACT: "no contract is given: --contract FILE or URL",
     Need.CONTROL: "only a server that this command started itself may be stopped",
     Need.PROCESS: "its process is not known (--server-pid), nor a page with its metrics (--server-metrics)",
 }

@@ -19,6 +19,7 @@ SUITES: Final[dict[str, str]] = {
     "stress": "omega_ai.testkit.suites.stress:SUITE",
     "soak": "omega_ai.testkit.suites.soak:SUITE",
     "conformance": "omega_ai.testkit.conformance.suite:SUITE",
+    "contract": "omega_ai.testkit.contract.suite:SUITE",
     "client": "omega_ai.testkit.conformance.clients.suite:SUITE",
 }
 """Name -> ``module:attribute``, in the order in which they are run."""

@@ -20,7 +20,8 @@ MANY = 12_000
 MANY_LISTENERS = 2
 MANY_RATE = 4000.0
 STALLED_BYTES = 65_536
-STALLED_MESSAGES = 200
+STALLED_MESSAGES = 120
+STALLED_RATE = 40.0
 LISTEN_S = 4.0
 
 
@@ -225,17 +226,17 @@ async def leavers(context: Context) -> Outcome:
     timeout=40.0,
 )
 async def stalled_listener(context: Context) -> Outcome:
-    """One of six stops reading while 13 MB are published."""
+    """One of six stops reading while 8 MB are published: more than the sockets between hold."""
     publisher = await context.connect("publisher")
     async with context.clients(6, listen=True) as listeners:
         stalled = listeners[0]
-        stalled.pause_reading()
+        stalled.pause_reading(buffer=STALLED_BYTES)
         stalled.event(Happening.UNSUBSCRIBED, "stops reading", by_us=True)
         sent = []
         size = min(STALLED_BYTES, (context.profile.limits.message_bytes or STALLED_BYTES * 4) // 4)
         await at_rate(
             context,
-            RATE,
+            STALLED_RATE,
             STALLED_MESSAGES,
             lambda _, at: sent.append(context.publish(publisher, size=size, intended_ns=at)),
         )

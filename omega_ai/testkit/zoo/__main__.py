@@ -10,7 +10,10 @@ from pathlib import Path
 from omega_ai.testkit.result import CaseResult
 from omega_ai.testkit.verdict import Verdict
 from omega_ai.testkit.zoo.catalogue import RIGHT
-from omega_ai.testkit.zoo.proving import Seen, run
+from omega_ai.testkit.zoo.client_prove import ClientProof
+from omega_ai.testkit.zoo.contract_prove import ContractProof
+from omega_ai.testkit.zoo.prove import Proof
+from omega_ai.testkit.zoo.proving import Seen, run, units
 
 _HEAD = """\
 # The zoo: does the test kit find what it says it finds?
@@ -26,54 +29,61 @@ by
 
 
 def page(seen: Seen, runs: int, right: int) -> str:
-    """The page, from what was seen."""
-    proofs = seen.proofs
-    caught = sum(proof.caught == proof.runs for proof in proofs)
+    """The page, from what was seen. ``runs``, ``right``: what the command was asked for."""
     lines = [
         _HEAD.format(runs=runs, right=right),
-        f"{caught} of {len(proofs)} faulty servers were caught in each of {runs} runs, every run with a new "
-        f"seed. In {right} runs of all cases on each of {len(RIGHT)} right servers, {_count(seen.raised)}.\n",
+        f"{_every(seen.servers)} faulty servers were caught every time, every run with a new seed. "
+        f"In {seen.right_runs['right']} runs of all cases on right servers ({len(RIGHT)} of them, in turn), "
+        f"{_count(seen.raised['right'])}.\n",
         "| server | its fault | case that catches it | what it must say | caught |",
         "|---|---|---|---|---|",
-    ]
-    for proof in proofs:
-        exhibit = proof.exhibit
-        kind = exhibit.kind or "fail"
-        lines.append(
-            f"| `{exhibit.name}` | {exhibit.fault.rstrip('.')} | `{exhibit.case}` | {kind} "
-            f"| {proof.caught} of {proof.runs} |"
-        )
-    lines += [
+        *(
+            f"| `{proof.exhibit.name}` | {proof.exhibit.fault.rstrip('.')} | `{proof.exhibit.case}` "
+            f"| {proof.exhibit.kind or 'fail'} | {proof.caught} of {proof.runs} |"
+            for proof in seen.servers
+        ),
         "",
-        *_clients(seen, runs, right),
+        "## Clients",
+        "",
+        f"The same for [the suite for clients](clients.md): {_every(seen.clients)} pairs of a fault and a "
+        f"case were caught every time. In {seen.right_runs['right client']} runs of all its cases on a right "
+        f"client, {_count(seen.raised['right client'])}.",
+        "",
+        "| fault of the client | case that catches it | what it must say | caught |",
+        "|---|---|---|---|",
+        *(
+            f"| `{proof.fault}`: {proof.what} | `client.{proof.case}` | {proof.kind} "
+            f"| {proof.caught} of {proof.runs} |"
+            for proof in seen.clients
+        ),
+        "",
+        "## Contracts",
+        "",
+        f"And for [the suite from a contract](contract.md): {_every(seen.contracts)} faults were caught "
+        "every time, and shrunk to as few messages as it takes. In "
+        f"{seen.right_runs['right contract']} runs on a right server, "
+        f"{_count(seen.raised['right contract'])}.",
+        "",
+        "| server | its fault | case that catches it | what it must say | messages | caught |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| `{proof.exhibit.name}` | {proof.exhibit.fault.rstrip('.')} | `{proof.exhibit.case}` "
+            f"| {proof.exhibit.kind} | {proof.exhibit.steps} | {proof.caught} of {proof.runs} |"
+            for proof in seen.contracts
+        ),
+        "",
         "A fault counts as caught only if the case fails *and* names a finding of the kind in that column.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _clients(seen: Seen, runs: int, right: int) -> list[str]:
-    caught = sum(proof.caught == proof.runs for proof in seen.clients)
-    return [
-        "## Clients",
-        "",
-        f"The same for [the suite for clients](clients.md): {caught} of {len(seen.clients)} pairs of a fault "
-        f"and a case were caught in each of {runs} runs. In {client_runs(right)} runs of all its cases on a "
-        f"right client, {_count(seen.by_clients)}.",
-        "",
-        "| fault of the client | case that catches it | what it must say | caught |",
-        "|---|---|---|---|",
-        *(
-            f"| `{proof.fault}`: {proof.what} | `{proof.case}` | {proof.kind} "
-            f"| {proof.caught} of {proof.runs} |"
-            for proof in seen.clients
-        ),
-        "",
-    ]
+def _every(proofs: Sequence[Proof] | Sequence[ClientProof] | Sequence[ContractProof]) -> str:
+    return f"{sum(proof.caught == proof.runs > 0 for proof in proofs)} of {len(proofs)}"
 
 
 def _count(raised: Sequence[CaseResult]) -> str:
-    """An alarm accuses a right server; a case that leaves it open does not."""
+    """An alarm accuses a right one; a case that leaves it open does not."""
     failed = sum(case.verdict is Verdict.FAIL for case in raised)
     text = f"{failed} alarm{'' if failed == 1 else 's'} {'was' if failed == 1 else 'were'} raised"
     open_ = len(raised) - failed
@@ -82,30 +92,30 @@ def _count(raised: Sequence[CaseResult]) -> str:
     )
 
 
-def client_runs(right: int) -> int:
-    """How many of all cases on a right client: nearly 800 cases take long."""
-    return -(-right // 5)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, say what was missed, write the page if asked to; 0 if nothing was missed and no alarm false."""
     parser = argparse.ArgumentParser(prog="python -m omega_ai.testkit.zoo", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1, help="runs of each faulty server")
+    parser.add_argument("--runs", type=int, default=1, help="runs of each fault")
     parser.add_argument("--right-runs", type=int, default=1, help="runs of all cases on each right server")
-    parser.add_argument("--at-once", type=int, default=3, help="servers of a kind at the same time")
-    parser.add_argument("--processes", type=int, default=1, help="so many of these beside each other")
-    parser.add_argument("--write", type=Path, help="write the table to this file")
+    parser.add_argument("--processes", type=int, default=4, help="so many things at the same time")
+    parser.add_argument("--minutes", type=float, help="begin nothing more after so long")
+    parser.add_argument("--write", type=Path, help="write the table to this file, as it grows")
     given = parser.parse_args(arguments)
-    clients = client_runs(given.right_runs)
-    seen = run(given.runs, given.right_runs, clients, processes=given.processes, at_once=given.at_once)
+    total = sum(1 for _ in units(given.runs, given.right_runs))
+
+    def told(seen: Seen, done: int) -> None:
+        if given.write is not None:
+            given.write.write_text(page(seen, given.runs, given.right_runs), encoding="utf-8")
+        if sys.stderr.isatty():
+            print(f"\r{done} of {total}", end="", file=sys.stderr, flush=True)
+
+    seen = run(given.runs, given.right_runs, processes=given.processes, minutes=given.minutes, told=told)
     for name, caught, runs, texts in seen.missed:
         print(f"{name}: caught {caught} of {runs}", file=sys.stderr)
         for text in texts:
             print(f"  {text}", file=sys.stderr)
-    if given.write is not None:
-        given.write.write_text(page(seen, given.runs, given.right_runs), encoding="utf-8")
-    every = len(seen.proofs) + len(seen.clients)
-    raised = [*seen.raised, *seen.by_clients]
+    raised = [case for cases in seen.raised.values() for case in cases]
+    every = len(seen.servers) + len(seen.clients) + len(seen.contracts)
     print(f"{every - len(seen.missed)} of {every} caught every time; {_count(raised)}", file=sys.stderr)
     return 1 if seen.missed or raised else 0
 

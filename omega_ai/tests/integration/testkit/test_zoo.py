@@ -13,6 +13,7 @@ from omega_ai.testkit.zoo.__main__ import page
 from omega_ai.testkit.zoo.catalogue import EXHIBITS, RIGHT, Exhibit
 from omega_ai.testkit.zoo.client_catalogue import CATCHES
 from omega_ai.testkit.zoo.conformance_client import CLIENT_FAULTS
+from omega_ai.testkit.zoo.contract import CONTRACT_EXHIBITS
 from omega_ai.testkit.zoo.prove import OWN_SUITES, Proof, alarms, find_case, prove_all
 from omega_ai.testkit.zoo.proving import Seen
 
@@ -81,11 +82,15 @@ def test_the_page_of_the_zoo_names_every_exhibit(root: Path) -> None:
         assert f"| `{exhibit.name}` | {exhibit.fault.rstrip('.')} | `{exhibit.case}` |" in text
     for fault, case, kind in CATCHES:
         assert f"| `{fault}`: {CLIENT_FAULTS[fault]} | `client.{case}` | {kind} |" in text
-    told = re.search(r"^(\d+) of (\d+) faulty servers were caught in each of (\d+) runs", text, re.MULTILINE)
-    assert told is not None
-    caught, every, runs = map(int, told.groups())
-    assert every == len(EXHIBITS)
-    servers = text.partition("## Clients")[0]
-    assert caught == len(re.findall(rf"\| {runs} of {runs} \|$", servers, re.MULTILINE))
-    made = page(Seen([Proof(exhibit, 20, 20) for exhibit in EXHIBITS]), 20, 20)
-    assert made.splitlines()[1:3] == text.splitlines()[1:3]
+    for exhibit in CONTRACT_EXHIBITS:
+        assert f"| `{exhibit.name}` | {exhibit.fault.rstrip('.')} | `{exhibit.case}` |" in text
+    for heading, proofs in (
+        ("# The zoo", EXHIBITS),
+        ("## Clients", CATCHES),
+        ("## Contracts", CONTRACT_EXHIBITS),
+    ):
+        part = text.partition(heading)[2].partition("\n## ")[0]
+        rows = re.findall(r"\| (\d+) of (\d+) \|$", part, re.MULTILINE)
+        assert len(rows) == len(proofs)
+        assert f"{sum(caught == runs for caught, runs in rows)} of {len(proofs)} " in part
+    assert page(Seen(), 20, 100).splitlines()[1:3] == text.splitlines()[1:3]
