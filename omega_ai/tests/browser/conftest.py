@@ -35,8 +35,8 @@ def chromium() -> str | None:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def feed() -> AsyncIterator[FakeFeed]:
-    fake = FakeFeed()
+async def feed(tmp_path: Path) -> AsyncIterator[FakeFeed]:
+    fake = FakeFeed(reports=tmp_path)
     await fake.start()
     yield fake
     await fake.close()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,7 +20,7 @@ from omega_ai.data_feed.http.app import Runner, make_app, start_http
 from omega_ai.data_feed.http.view import Check, LatestPrice
 from omega_ai.data_feed.market import PriceState, SourceStatus
 from omega_ai.data_feed.observability.alerts import Alert
-from omega_ai.data_feed.observability.snapshot import Snapshot
+from omega_ai.data_feed.observability.snapshot import Snapshot, WorkerFigures
 
 SOURCES: dict[str, dict[str, Any]] = {
     "binance": {"used": False, "reason": "no_usdt_rate"},
@@ -33,7 +34,9 @@ SOURCES: dict[str, dict[str, Any]] = {
 class FakeFeed:
     """Publishes, answers ``subscribe``, ``ping`` and ``history``, beats each ``beat`` seconds."""
 
-    def __init__(self, *, beat: float = 0.2) -> None:
+    def __init__(self, *, beat: float = 0.2, reports: Path | None = None) -> None:
+        self.reports = reports
+        self.workers: list[WorkerFigures] = []
         self.epoch = "k3zq7m2p"
         self.history_of: dict[str, list[Publication]] = {}
         self.clients: dict[ServerConnection, set[str]] = {}
@@ -55,7 +58,8 @@ class FakeFeed:
     async def start(self) -> None:
         await self.listen()
         self._beater = asyncio.create_task(self._keep_beating())
-        self._runner = await start_http(make_app(self, alerts=lambda: self.alerts), "127.0.0.1", 0)
+        app = make_app(self, alerts=lambda: self.alerts, reports=self.reports)
+        self._runner = await start_http(app, "127.0.0.1", 0)
 
     async def listen(self) -> None:
         """Listen for WebSockets: on the same port again after ``hang_up``."""
@@ -254,6 +258,7 @@ class FakeFeed:
             max_connections=100_000,
             messages_sent=self._sent,
             sources=self.statuses,
+            workers=self.workers,
         )
 
     def websocket_urls(self) -> Sequence[str]:

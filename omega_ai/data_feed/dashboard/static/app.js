@@ -6,8 +6,10 @@ import { OmegaClient } from "./omega-client.js";
 import { View } from "./view.js";
 
 const STATUS_EVERY_MS = 2_000;
+const REPORT_EVERY_MS = 15_000;
 const PING_EVERY_MS = 10_000;
 const REST_EVERY_MS = 250;
+const CHART_EVERY_MS = 100;
 
 const $ = (id) => document.getElementById(id);
 const model = new Model();
@@ -20,6 +22,7 @@ const view = new View(model, chart, Date.now());
 let client = null;
 const firstPrice = ask("api/price").then((price) => model.addFirstPrice(price, Date.now())).catch(() => {}).finally(wake);
 let restAt = 0;
+let chartAt = 0;
 let resuming = false;
 
 async function ask(path) {
@@ -92,6 +95,11 @@ async function poll() {
   wake();
 }
 
+async function askForReport() {
+  model.report = await ask("api/report").catch(() => model.report);
+  wake();
+}
+
 // ------------------------------------------------------------------ drawing: at most once a frame
 
 let asked = false;
@@ -101,7 +109,12 @@ function wake() {
   requestAnimationFrame(() => {
     asked = false;
     const now = Date.now();
-    view.renderPrice(now);
+    const moved = view.renderPrice(now);
+    const late = now - chartAt;
+    if (late < 0 || late >= (moved ? CHART_EVERY_MS : REST_EVERY_MS)) {
+      chartAt = now;
+      view.renderChart(now);
+    }
     if (now - restAt >= REST_EVERY_MS || now < restAt) {
       restAt = now;
       view.renderRest(now);
@@ -110,7 +123,7 @@ function wake() {
 }
 
 function redraw() {
-  restAt = 0;
+  restAt = chartAt = 0;
   wake();
 }
 
@@ -158,4 +171,6 @@ document.addEventListener("visibilitychange", () => {
 setInterval(wake, REST_EVERY_MS); // ages grow also when nothing comes
 setInterval(() => document.hidden || poll(), STATUS_EVERY_MS);
 setInterval(() => model.link.state === "open" && compareClocks(), PING_EVERY_MS);
+setInterval(() => document.hidden || askForReport(), REPORT_EVERY_MS);
 poll();
+askForReport();

@@ -112,7 +112,7 @@ export class Chart {
       y: (price) => 8 + ((high + pad - price) / (high - low + 2 * pad)) * (floor - 8),
     };
     this.#plot = plot;
-    this.#grid(paint, plot, low - pad, high + pad);
+    this.#grid(paint, plot, low - pad, high + pad, plot.y(list.at(-1).close));
     if (hasVolume) this.#volume(paint, plot, list, floor);
     paint.globalAlpha = faded ? 0.45 : 1;
     if (this.kind === "line") this.#line(paint, plot, list, floor);
@@ -122,7 +122,7 @@ export class Chart {
     this.#crosshair(paint, plot, list);
   }
 
-  #grid(paint, plot, low, high) {
+  #grid(paint, plot, low, high, badgeY) {
     const rough = (high - low) / Math.max(3, plot.height / 80);
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = power * ([1, 2, 5, 10].find((each) => each * power >= rough) ?? 10);
@@ -131,7 +131,7 @@ export class Chart {
     for (let price = Math.ceil(low / step) * step; price < high; price += step) {
       const y = Math.round(plot.y(price)) + 0.5;
       this.#stroke(paint, 0, y, plot.width - plot.right, y);
-      this.#text(paint, money.format(price), plot.width - plot.right + 8, y, "left", this.#colors.soft);
+      if (Math.abs(y - badgeY) > 20) this.#text(paint, money.format(price), plot.width - plot.right + 8, y, "left", this.#colors.soft);
     }
     this.#text(paint, zoneName, plot.width - plot.right + 8, plot.height - 9, "left", this.#colors.soft);
     const wanted = ((plot.to - plot.from) / (plot.width - plot.right)) * 84;

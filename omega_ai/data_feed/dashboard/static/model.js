@@ -19,6 +19,16 @@ const REASONS = {
 
 export const reasonText = (reason) => REASONS[reason] ?? String(reason ?? "not used").replaceAll("_", " ");
 
+/** What was measured every two seconds over the last minutes, for a small line. */
+export class Trail {
+  values = [];
+
+  add(value) {
+    this.values.push(value);
+    if (this.values.length > 90) this.values.shift();
+  }
+}
+
 /** Samples of the last minute. */
 class Recent {
   #samples = []; // [time, value]
@@ -50,6 +60,9 @@ export class Model {
   status = null; // the answer of /api/status
   statusAt = null;
   serverRate = null; // messages a second, to all clients
+  report = undefined; // the answer of /api/report; undefined before the first
+  latencyTrail = new Trail();
+  rateTrail = new Trail();
   venues = new Map(); // venue -> the newest status of it
   #offsets = []; // { rttMs, offsetMs }
   #latency = new Recent();
@@ -126,6 +139,9 @@ export class Model {
     }
     this.status = status;
     this.statusAt = now;
+    if (this.serverRate !== null) this.rateTrail.add(this.serverRate);
+    const here = this.latency(now);
+    if (here) this.latencyTrail.add(here.p50);
     this.venues.clear(); // one that the server no longer knows is gone
     for (const source of status.sources) this.addVenue(source, now);
   }
@@ -193,10 +209,31 @@ export class Model {
     return { kind: "live", word: "Live", text: null };
   }
 
+  /**
+   * What somebody should look at: what keeps the server from being ready, then its alerts. `name` is null for
+   * the former. Null when the server's figures cannot be had.
+   */
+  attention() {
+    if (!this.status) return null;
+    const checks = this.status.checks
+      .filter((check) => !check.ok)
+      .map((check) => ({ name: null, severity: "critical", text: `${check.name}: ${check.detail}`, since: null }));
+    const alerts = this.status.alerts.map((alert) => ({
+      name: alert.name,
+      severity: alert.severity,
+      text: alert.summary,
+      since: alert.since_ns / 1e6 + (this.offsetMs ?? 0),
+    }));
+    return [...checks, ...alerts];
+  }
+
   /** One row a venue, by name: what the price says of it, and what its connection says. */
   venueRows(now) {
     const names = new Set([...Object.keys(this.price?.sources ?? {}), ...this.venues.keys()]);
-    return [...names].sort().map((name) => {
+    // `kraken:USDT-USD` is no price of a bitcoin, but what turns those in tethers into dollars.
+    const isRate = (name) => name.includes(":");
+    const order = (one, two) => isRate(one) - isRate(two) || (one < two ? -1 : 1);
+    return [...names].sort(order).map((name) => {
       const part = this.price?.sources?.[name];
       const status = this.venues.get(name);
       const seen = part?.age_ms ?? null;
@@ -208,8 +245,9 @@ export class Model {
       const word = part?.used ? "In use" : status && status.state !== "live" ? capital(status.state) : "Left out";
       const why = part?.used ? null : [part?.reason && reasonText(part.reason), status?.detail].filter(Boolean).join(": ");
       const price = part?.price ?? null;
-      const off = price !== null && this.price ? (price / this.price.price - 1) * 10_000 : null;
-      return { name, use, word, why: why || null, price, off, ageMs };
+      const rate = isRate(name);
+      const off = price !== null && this.price && !rate ? (price / this.price.price - 1) * 10_000 : null;
+      return { name, rate, use, word, why: why || null, price, off, ageMs };
     });
   }
 }

@@ -2,12 +2,15 @@
 
 import { durationText } from "./model.js";
 
+const VERDICTS = { pass: "Passed", fail: "Failed", unknown: "Open" };
+
 const SAY_PRICE_EVERY_MS = 30_000;
 
 /** Verdicts under which the price shown is not the price of now. */
 const OLD = ["stale", "disconnected", "refused"];
 
 const money = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const fine = new Intl.NumberFormat("en-US", { minimumFractionDigits: 4, maximumFractionDigits: 4 });
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const amount = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
 
@@ -24,6 +27,15 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Draws `values` as a line in a box of 120 by 24, from 0 up. */
+function spark(svg, values) {
+  const top = Math.max(...values, 1e-9);
+  const points = values.map((value, at) => `${((at / Math.max(1, values.length - 1)) * 120).toFixed(1)},${(23 - (value / top) * 22).toFixed(1)}`);
+  const text = values.length > 1 ? points.join(" ") : "";
+  const line = svg.firstElementChild;
+  if (line.getAttribute("points") !== text) line.setAttribute("points", text);
+}
+
 const milliseconds = (ms) => (ms < 1 ? "< 1 ms" : `${amount.format(ms)} ms`); // a browser's clock shows no less
 
 const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1);
@@ -37,6 +49,9 @@ export class View {
   #verdict = null;
   #saidAt = 0;
   #rows = new Map();
+  #attention = "[]";
+  #told = new Set();
+  #report = null;
   #startedAt;
 
   constructor(model, chart, now) {
@@ -45,7 +60,7 @@ export class View {
     this.#startedAt = now;
   }
 
-  /** The price and what kind it is; as often as the screen turns. */
+  /** The price and what kind it is; as often as the screen turns. True if the price is another message's. */
   renderPrice(now) {
     const { price } = this.#model;
     const verdict = this.#model.verdict(now);
@@ -55,7 +70,7 @@ export class View {
     put($("age"), age === null ? "–" : age < 950 && !old ? "now" : `${durationText(age)} ago`);
     $("last-known").hidden = !old || age === null;
     if (old && age !== null) put($("last-known"), `last known, ${durationText(age)} old`);
-    if (!price || price === this.#shownPrice) return;
+    if (!price || price === this.#shownPrice) return false;
     const before = this.#shownPrice?.price;
     this.#shownPrice = price;
     const [units, cents] = money.format(price.price).split(".");
@@ -72,13 +87,17 @@ export class View {
       $("tick").className = `tick ${up ? "up" : "down"}`;
     }
     put($("position"), `${price.epoch} · ${price.seq}`);
+    return true;
   }
 
-  /** Everything that may lag a little: venues, figures, chart. */
-  renderRest(now) {
-    const verdict = this.#model.verdict(now);
-    this.#chart.draw(now, OLD.includes(verdict.kind));
+  /** The chart, and what is read off it. */
+  renderChart(now) {
+    this.#chart.draw(now, OLD.includes(this.#model.verdict(now).kind));
     this.#renderChange();
+  }
+
+  /** Everything that may lag a little: venues, figures, alerts, the last test. */
+  renderRest(now) {
     this.#renderVenues(now);
     this.#renderFigures(now);
     put($("clock"), `${new Date(now - (this.#model.offsetMs ?? 0)).toISOString().slice(11, 19)} UTC`);
@@ -147,12 +166,12 @@ export class View {
       put(cells.word, row.word);
       put(cells.why, row.why ?? "");
       cells.whyRow.hidden = row.why === null;
-      put(cells.price, row.price === null ? "–" : money.format(row.price));
-      put(cells.off, row.off === null ? "–" : `${signed(Math.round(row.off * 10) / 10)} bp`);
+      put(cells.price, row.price === null ? "–" : (row.rate ? fine : money).format(row.price));
+      put(cells.off, row.rate ? "" : row.off === null ? "–" : `${signed(Math.round(row.off * 10) / 10)} bp`);
       put(cells.age, row.ageMs === null ? "–" : durationText(row.ageMs));
     }
-    const used = rows.filter((row) => row.use === "in").length;
-    put($("venues-used"), `${used} of ${rows.length} in use`);
+    const venues = rows.filter((row) => !row.rate);
+    put($("venues-used"), `${venues.filter((row) => row.use === "in").length} of ${venues.length} in use`);
   }
 
   #newRow(name) {
@@ -163,7 +182,10 @@ export class View {
     const price = make("td", { class: "number" });
     const off = make("td", { class: "number wide" });
     const age = make("td", { class: "number" });
-    const row = make("tr", {}, make("th", { scope: "row" }, name), state, price, off, age);
+    const [venue, market] = name.split(":");
+    const title = make("th", { scope: "row" }, venue);
+    if (market) title.append(" ", make("small", {}, market));
+    const row = make("tr", {}, title, state, price, off, age);
     return { row, whyRow, word, why, price, off, age };
   }
 
@@ -173,31 +195,80 @@ export class View {
     const here = model.latency(now);
     put($("latency"), here ? milliseconds(here.p50) : "–");
     if (here) $("latency").append(" ", make("small", {}, `p99 ${milliseconds(here.p99)}`));
-    const server = status?.delivery_ms?.publish_to_write;
-    const known = server?.count > 0 && server.p50 !== null;
-    put($("server-latency"), known ? `≤ ${server.p50} ms` : "–");
-    if (known) $("server-latency").append(" ", make("small", {}, `p99 ≤ ${server.p99 ?? "10000+"} ms`));
+    this.#renderStage($("server-latency"), status?.delivery_ms?.publish_to_write);
+    this.#renderStage($("venue-latency"), status?.delivery_ms?.venue_to_write);
+    spark($("latency-spark"), model.latencyTrail.values);
+    spark($("rate-spark"), model.rateTrail.values);
     put($("rate"), rateText(model.rate(now, this.#startedAt)));
     put($("server-rate"), model.serverRate === null ? "–" : rateText(model.serverRate));
     const clients = status && Object.values(status.clients).reduce((sum, each) => sum + each, 0);
     put($("clients"), clients === null ? "–" : whole.format(clients));
+    if (clients !== null && status.max_clients) $("clients").append(" ", make("small", {}, `of ${whole.format(status.max_clients)}`));
+    const workers = status?.workers ?? [];
+    $("workers-box").hidden = !workers.length;
+    put($("workers"), `${workers.filter((worker) => worker.running).length} of ${workers.length} up`);
     put($("broker"), !status ? "–" : status.broker.connected ? "up" : `away, ${status.broker.buffered} waiting`);
+    const broker = status?.delivery_ms?.broker;
+    if (broker?.count > 0 && status.broker.connected) $("broker").append(" ", make("small", {}, `p99 ≤ ${broker.p99 ?? "10000+"} ms`));
     const cuts = model.gaps + model.resets;
     put($("continuity"), cuts ? `${cuts} break${cuts > 1 ? "s" : ""}` : "whole");
     $("continuity").append(" ", make("small", {}, `${model.resumes} resumed`));
     put($("uptime"), status ? durationText(status.uptime_seconds * 1000) : "–");
     put($("version"), status ? `OMEGA ${status.version}` : "");
-    this.#renderAttention(status);
+    this.#renderAttention(now);
+    this.#renderReport(now);
   }
 
-  #renderAttention(status) {
-    const checks = (status?.checks ?? []).filter((check) => !check.ok).map((check) => `${check.name}: ${check.detail}`);
-    const alerts = (status?.alerts ?? []).map((alert) => `${alert.summary} (${alert.severity})`);
-    const texts = [...checks, ...alerts];
-    $("attention").hidden = !texts.length;
-    if ($("checks").dataset.text !== texts.join("\n")) {
-      $("checks").dataset.text = texts.join("\n");
-      $("checks").replaceChildren(...texts.map((text) => make("li", {}, text)));
+  /** A stage of the server's: upper bounds, since it counts in buckets. */
+  #renderStage(element, stage) {
+    const known = stage?.count > 0 && stage.p50 !== null;
+    put(element, known ? `≤ ${stage.p50} ms` : "–");
+    if (known) element.append(" ", make("small", {}, `p99 ≤ ${stage.p99 ?? "10000+"} ms`));
+  }
+
+  #renderAttention(now) {
+    const items = this.#model.attention();
+    $("calm").hidden = items !== null && items.length > 0;
+    $("calm").dataset.calm = items ? "yes" : "no";
+    put($("calm-text"), items ? "Nothing needs attention." : "The server does not say how it is.");
+    put($("alerts-count"), items?.length ? `${items.length} on` : "");
+    const shown = items ?? [];
+    const key = JSON.stringify(shown.map((item) => [item.name, item.severity, item.text]));
+    if (this.#attention !== key) {
+      const fresh = shown.filter((item) => !this.#told.has(item.name ?? item.text));
+      this.#told = new Set(shown.map((item) => item.name ?? item.text));
+      this.#attention = key;
+      $("checks").replaceChildren(...shown.map((item) => {
+        const title = make("b", {}, item.name ? `${item.name} · ${item.severity}` : "Not ready");
+        return make("li", { "data-severity": item.severity }, title, item.text, make("small", {}));
+      }));
+      if (fresh.length) this.#say(`Needs attention: ${fresh.map((item) => item.text).join(". ")}`, now);
     }
+    shown.forEach((item, at) => {
+      put($("checks").children[at].lastElementChild, item.since === null ? "" : `for ${durationText(Math.max(0, now - item.since))}`);
+    });
+  }
+
+  #renderReport(now) {
+    const answer = this.#model.report;
+    const report = answer?.report;
+    const key = JSON.stringify(report ?? answer ?? null);
+    const at = report ? Date.parse(report.started) + (this.#model.offsetMs ?? 0) : null;
+    put($("report-when"), at ? `${durationText(Math.max(0, now - at))} ago` : "");
+    if (this.#report === key) return;
+    this.#report = key;
+    $("report-verdict").dataset.verdict = report?.verdict ?? "none";
+    $("report-link").hidden = !report?.page;
+    put($("report-word"), report ? VERDICTS[report.verdict] : answer ? "No result yet." : "–");
+    const { counts } = report ?? {};
+    const parts = counts ? [`${whole.format(counts.pass)} passed`, `${whole.format(counts.fail)} failed`] : [];
+    if (counts?.unknown) parts.push(`${whole.format(counts.unknown)} open`);
+    if (counts?.skipped) parts.push(`${whole.format(counts.skipped)} not for this server`);
+    put($("report-counts"), parts.join(" · "));
+    const how = answer && !report ? `Make one: omega test ws://… --report-dir ${answer.directory}` : "";
+    put($("report-target"), report ? `${report.target} in ${durationText(report.duration_s * 1000)}: ${report.suites.join(", ")}` : how);
+    const failed = report ? [...report.invalid.map((text) => ({ id: "void", text })), ...report.failed] : [];
+    $("report-failed").replaceChildren(...failed.slice(0, 5).map(({ id, text }) => make("li", {}, make("code", {}, id), text)));
+    if (failed.length > 5) $("report-failed").append(make("li", {}, `and ${failed.length - 5} more`));
   }
 }
