@@ -117,8 +117,8 @@ export class Chart {
     paint.globalAlpha = faded ? 0.45 : 1;
     if (this.kind === "line") this.#line(paint, plot, list, floor);
     else this.#candles(paint, plot, list);
-    this.#last(paint, plot, list.at(-1).close, faded);
     paint.globalAlpha = 1;
+    this.#last(paint, plot, list.at(-1).close, faded);
     this.#crosshair(paint, plot, list);
   }
 

@@ -230,7 +230,7 @@ export class View {
     const items = this.#model.attention();
     $("calm").hidden = items !== null && items.length > 0;
     $("calm").dataset.calm = items ? "yes" : "no";
-    put($("calm-text"), items ? "Nothing needs attention." : "The server does not say how it is.");
+    put($("calm-text"), items ? "No alert is on." : "The server does not say how it is.");
     put($("alerts-count"), items?.length ? `${items.length} on` : "");
     const shown = items ?? [];
     const key = JSON.stringify(shown.map((item) => [item.name, item.severity, item.text]));
