@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check cover bench conformance faults fuzz format docs lock build wheel-test clean
+.PHONY: help run test check cover bench conformance faults fuzz format docs site site-serve lock build wheel-test clean
 
 help: ## say what there is
 	@echo "OMEGA BTC AI. Targets:"
@@ -57,9 +57,16 @@ format: $(DEV) ## put the code in order
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(TEST) ## write the references of commands and of toxics anew from the code
+docs: $(TEST) ## write the references anew from the code: commands, toxics, settings, messages, codes
 	$(BIN)/python scripts/commands_reference.py
 	$(BIN)/python scripts/toxics_reference.py
+	$(BIN)/python scripts/references.py
+
+site: $(DEV) ## build the documents as a site in build/site (ARGS: of mkdocs build)
+	$(BIN)/python -m mkdocs build --strict --clean $(ARGS)
+
+site-serve: $(DEV) ## show the site while documents are written: http://localhost:8000
+	$(BIN)/python -m mkdocs serve --strict $(ARGS)
 
 build: $(DEV) ## make the wheel and the source archive in dist/
 	$(BIN)/python -m hatchling build

@@ -250,6 +250,23 @@ def test_reference_of_commands_is_made_from_the_commands() -> None:
     assert made.returncode == 0, "docs/commands.md is out of date: make docs"
 
 
+def test_references_are_made_from_the_code() -> None:
+    """Settings with their bounds, messages with their fields, and every code."""
+    made = subprocess.run(
+        [sys.executable, "scripts/references.py", "--check"], cwd=ROOT, check=False, stderr=subprocess.PIPE
+    )
+    assert made.returncode == 0, made.stderr.decode()
+
+
+def test_every_variable_that_is_read_stands_in_the_reference_of_settings() -> None:
+    """Also those that are no options."""
+    reference = (ROOT / "docs" / "configuration.md").read_text()
+    source = "\n".join(path.read_text() for path in _modules())
+    read = set(re.findall(r"""environ(?:\.get\(|\[)\s*"([A-Z_]+)""", source))
+    assert "OMEGA_IO_URING" in read
+    assert sorted(name for name in read if f"`{name}`" not in reference) == []
+
+
 def test_wire_reference_names_everything_that_goes_over_the_wire() -> None:
     """Each type and field, channel, error code and close code of the code stands in the reference."""
     reference = (ROOT / "docs" / "wire.md").read_text()
