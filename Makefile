@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check cover bench conformance faults fuzz format docs site site-serve lock build wheel-test clean
+.PHONY: help run test check cover bench conformance faults fuzz format docs site lock build wheel-test clean
 
 help: ## say what there is
 	@echo "OMEGA BTC AI. Targets:"
@@ -62,11 +62,8 @@ docs: $(TEST) ## write the references anew from the code: commands, toxics, sett
 	$(BIN)/python scripts/toxics_reference.py
 	$(BIN)/python scripts/references.py
 
-site: $(DEV) ## build the documents as a site in build/site (ARGS: of mkdocs build)
-	$(BIN)/python -m mkdocs build --strict --clean $(ARGS)
-
-site-serve: $(DEV) ## show the site while documents are written: http://localhost:8000
-	$(BIN)/python -m mkdocs serve --strict $(ARGS)
+site: $(DEV) ## build the documents as a site: build/site/index.html
+	$(BIN)/python scripts/site.py $(ARGS)
 
 build: $(DEV) ## make the wheel and the source archive in dist/
 	$(BIN)/python -m hatchling build

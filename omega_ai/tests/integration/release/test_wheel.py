@@ -127,7 +127,7 @@ def test_the_source_archive_holds_what_a_packager_needs(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert tops <= {
         *("benchmarks", "deploy", "docs", "omega_ai", "requirements", "scripts", "Makefile", "LICENSE"),
-        *("pyproject.toml", "mkdocs.yml", "PKG-INFO", ".gitignore"),
+        *("pyproject.toml", "PKG-INFO", ".gitignore"),
         *(path.name for path in ROOT.glob("*.md")),
     }
 
