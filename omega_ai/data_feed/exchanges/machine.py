@@ -102,7 +102,8 @@ class VenueMachine:
         self._fetching = False
         self._answer_outdated = False
         self._fill_attempts = 0
-        self._lost = 0
+        self._lost = self._doubtful = 0
+        self._untold: str | None = None
         self._messages = self._refused = self._line_gaps = 0  # of lines that are gone
         self.reconnects = 0
         self._failures = 0
@@ -165,8 +166,8 @@ class VenueMachine:
                 self._flows(conversation)
             if self._gap_since is None and self._tape.gap is not None:
                 self._gap_opened(now)
-            elif self._tape.lost != self._lost:
-                self._gap_over(f"gap: {self._tape.lost - self._lost} trades lost")
+            elif self._tape.lost != self._lost or self._tape.doubtful != self._doubtful:
+                self._gap_over()
         else:
             self._kept.extend(found)
             if conversation.flowing:
@@ -194,17 +195,13 @@ class VenueMachine:
         before = self._tape.gap
         if before is None or outdated or self._state == "stopped":
             return
-        doubtful = self._tape.doubtful
         if trades is not None:
             # An interruption without ids is over with the first answer, whatever is in it.
             self._out(self._tape.fill(trades))
         now = self._clock.monotonic()
         after = self._tape.gap
         if after is None:
-            doubt = self._tape.doubtful > doubtful
-            self._gap_over(
-                "gap: longer than the venue's list of recent trades, some may be lost" if doubt else None
-            )
+            self._gap_over("gap: longer than the venue's list of recent trades, some may be lost")
         elif after.first != before.first:
             self._fill_attempts = 0
             self._fetch_at = now
@@ -367,7 +364,8 @@ class VenueMachine:
         if self._failures > 1:
             log.info("connected again", venue=self.venue.name, attempts=self._failures)
         self._failures = 0
-        self._set("live", None)
+        untold, self._untold = self._untold, None
+        self._set("live", untold)
         if conversation.wants_replacement is not None and conversation.wants_replacement.startswith(
             "no data"
         ):
@@ -393,7 +391,7 @@ class VenueMachine:
         gap = self._tape.gap
         if gap is None:
             if self._gap_since is not None:
-                self._gap_over(None)
+                self._gap_over()
             return
         if self._gap_since is None:
             # An interruption is a gap only once there is a line again: until then nobody waits.
@@ -410,16 +408,26 @@ class VenueMachine:
 
     def _give_up(self) -> None:
         self._out(self._tape.give_up())
-        count = self._tape.lost - self._lost
-        self._gap_over(f"gap: {count} trades lost" if count else "gap: trades may be lost")
+        self._gap_over()
 
-    def _gap_over(self, detail: str | None) -> None:
+    def _gap_over(self, doubt: str = "gap: trades may be lost") -> None:
+        """Whatever was not filled is told; ``doubt`` if nobody knows whether it was something."""
         self._gap_since = self._fetch_at = None
-        self._lost = self._tape.lost
+        lost = self._tape.lost - self._lost
+        detail: str | None = None
+        if lost:
+            detail = f"gap: {lost} trades lost"
+        elif self._tape.doubtful != self._doubtful:
+            detail = doubt
+        self._lost, self._doubtful = self._tape.lost, self._tape.doubtful
         if detail is not None:
             log.warning("gap not filled", venue=self.venue.name, detail=detail)
-        # In any other state, why it is not live is the more important word.
-        self._set(self._state, detail if self._state == "live" else self._detail)
+        if self._state == "live":
+            self._set("live", detail)
+        else:
+            # Why it is not live is the more important word now; the gap is told once it is.
+            self._untold = detail or self._untold
+            self._say()
 
     # Out
 

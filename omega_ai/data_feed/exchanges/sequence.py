@@ -190,7 +190,8 @@ class TradeSequence:
             reaches = reaches or not after
             if after and self._remember(trade):
                 missed.append(trade)
-        if missed:
+        if missed or not reaches:
+            # A list that does not reach back, and be it empty, says nothing of what lies before it.
             self.gaps += 1
             self.doubtful += not reaches
         out = missed + held

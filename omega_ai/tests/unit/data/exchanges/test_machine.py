@@ -407,6 +407,56 @@ def test_recent_trades_that_do_not_reach_back_leave_a_doubt_that_is_said():
     assert "some may be lost" in (bench.status.detail or "")
 
 
+def test_a_list_of_sixty_after_a_longer_interruption_is_never_passed_over_in_silence():
+    """At eight trades a second it covers seven seconds: what lies before is told as a gap, and counted."""
+    bench = Bench(UNNUMBERED).flow("a t10 q b")
+    bench.machine.lost(1, "gone")
+    bench.await_attempt().flow("a t180 q b").wait(1, beating=bench.line)
+    gaps = bench.status.gaps
+    bench.machine.filled([trade(number) for number in range(121, 181)])
+    assert bench.trades() == [10, *range(121, 181)]
+    assert bench.status.gaps == gaps + 1
+    told = [status.detail for status in bench.statuses if status.detail and status.detail.startswith("gap: ")]
+    assert told == ["gap: longer than the venue's list of recent trades, some may be lost"]
+
+
+def test_an_empty_list_leaves_a_doubt_that_is_said():
+    """It does not say that nothing happened."""
+    bench = Bench(UNNUMBERED).flow("a t10 q b")
+    bench.machine.lost(1, "gone")
+    bench.await_attempt().flow("a t50 q b").wait(1, beating=bench.line)
+    bench.machine.filled([])
+    assert bench.trades() == [10, 50]
+    assert "some may be lost" in (bench.status.detail or "")
+
+
+def test_a_gap_that_ends_while_the_venue_is_away_is_told_once_it_is_live():
+    """Two words at once cannot be said; neither is forgotten."""
+    bench = Bench(UNNUMBERED).flow("a t10 q b")
+    bench.machine.lost(1, "gone")
+    bench.await_attempt().flow("a t50 q b").wait(1, beating=bench.line)
+    bench.wait(6)  # nothing beats: it is not live any more
+    assert bench.status.state != "live"
+    bench.machine.filled([trade(40), trade(50)])
+    if bench.status.state != "live":
+        assert "gap" not in (bench.status.detail or "")
+    bench.await_attempt().flow("a t60 q b")
+    bench.wait(1, beating=bench.line)
+    bench.machine.filled([trade(number) for number in range(40, 61)])
+    told = [status.detail for status in bench.statuses if status.state == "live" and status.detail]
+    assert any(detail.startswith("gap: ") for detail in told)
+
+
+def test_so_much_held_back_that_the_wait_is_given_up_is_told():
+    """The bound on what waits for an answer."""
+    bench = Bench(UNNUMBERED).flow("a t10 q b")
+    bench.machine.lost(1, "gone")
+    bench.await_attempt().flow("a t50 q b")
+    bench.hear(" ".join(f"t{number}" for number in range(51, 10_100)))
+    assert bench.trades()[-1] == 10_099
+    assert bench.status.detail == "gap: trades may be lost"
+
+
 def test_connection_attempts_stay_within_the_venues_limit():
     """Ten a second here, however fast they fail."""
     bench = Bench(
