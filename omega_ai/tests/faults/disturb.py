@@ -115,10 +115,22 @@ async def _long_pause_redis(d: Disturber) -> None:
 
 
 async def _freeze_redis(d: Disturber, seconds: float) -> None:
+    redis = d.stage.redis
     async with d.redis_lock:
-        await asyncio.to_thread(d.stage.redis.pause)
-        await asyncio.sleep(min(seconds, d.stage.redis.longest_pause))
-        d.stage.redis.resume()
+        places = {}
+        with contextlib.suppress(OSError):
+            places = {
+                channel: await asyncio.to_thread(redis.position, channel.decode()) for channel in CHANNELS
+            }
+        await asyncio.to_thread(redis.pause)
+        await asyncio.sleep(min(seconds, redis.longest_pause))
+        redis.resume()
+        if await asyncio.to_thread(redis.was_replaced):
+            # The one that hung went on for a moment beside its successor: what it took then is lost, and the
+            # feed has to say so with a new epoch.
+            for channel, place in places.items():
+                if place is not None:
+                    d.truth.lose(channel, place[0])
 
 
 async def _pause_process(d: Disturber) -> None:

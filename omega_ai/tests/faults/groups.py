@@ -32,6 +32,7 @@ class _GroupRedis:
     def __init__(self) -> None:
         self._down: ValkeyProcess | None = None
         self._paused: ValkeyProcess | None = None
+        self._resumed: ValkeyProcess | None = None
         self._turns = cycle(CHANNELS)
 
     def owner(self, channel: str) -> ValkeyProcess | None:
@@ -80,6 +81,15 @@ class _GroupRedis:
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.resume()
+            self._resumed = paused
+
+    def was_replaced(self) -> bool:
+        """Whether another has taken over from the one that was resumed last; looks for a while."""
+        resumed, self._resumed = self._resumed, None
+        if resumed is None:
+            return False
+        time.sleep(2 * DOWN_MILLISECONDS / 1000)
+        return all(primary is not resumed for primary in self.primaries())
 
     def command(self, *words: str) -> bytes:
         """To everybody that takes writes; the last answer."""

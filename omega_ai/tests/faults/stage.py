@@ -46,6 +46,10 @@ class Redis(Protocol):
         """SIGCONT."""
         ...
 
+    def was_replaced(self) -> bool:
+        """Whether another has taken over from the one that was resumed last."""
+        ...
+
     def command(self, *words: str) -> bytes:
         """To whoever takes the writes."""
         ...
@@ -90,6 +94,9 @@ class SingleRedis:
     def resume(self) -> None:
         if not self.down:
             self._process.resume()
+
+    def was_replaced(self) -> bool:
+        return False
 
     def command(self, *words: str) -> bytes:
         return b"" if self.down else self._process.command(*words)
