@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from omega_ai.core.clock import SystemClock
 from omega_ai.data_feed.feed import Feed
 from omega_ai.data_feed.settings import FeedSettings, SettingsError
 from omega_ai.data_feed.workers import WorkerPool
+from omega_ai.tests.certificates import Authority
+from omega_ai.tests.feed_server import FeedProcess
 
 
 @pytest.fixture
@@ -168,3 +171,43 @@ def test_workers_need_a_broker_that_they_can_share() -> None:
     """The memory of one process is none."""
     with pytest.raises(SettingsError, match="--workers needs a broker"):
         FeedSettings(workers=2, broker="memory").validate()
+
+
+async def test_sighup_gives_every_worker_the_new_certificate_and_drops_nobody(tmp_path: Path) -> None:
+    """Those who are there keep theirs; whoever comes, whichever worker takes it, sees the new one."""
+    authority = Authority("the test")
+    path = tmp_path / "server.pem"
+    authority.issue().write_both(path)
+    context = ssl.create_default_context(cafile=str(authority.write(tmp_path)))
+    arguments = (
+        f"--workers 2 --port 0 --tls-port 0 --http-port off --source none --cert {path}"
+        f" --broker embedded:{tmp_path / 'v'}"
+    )
+    environment = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    feed = FeedProcess(tmp_path, *arguments.split(), environment=environment)
+    await asyncio.to_thread(feed.start)
+    try:
+        url = feed.at.wss
+        assert url is not None
+        assert feed.pid is not None
+        old = [await connect(url, ssl=context) for _ in range(8)]
+        before = serial_of(old[0])
+        authority.issue().write_both(path)
+        os.kill(feed.pid, signal.SIGHUP)
+        new_in_a_row = 0
+        async with asyncio.timeout(30):
+            while new_in_a_row < 16:  # the kernel spreads them over both
+                async with connect(url, ssl=context) as client:
+                    new_in_a_row = new_in_a_row + 1 if serial_of(client) != before else 0
+        for client in old:
+            await client.send('{"type":"ping"}')
+            assert (await receive(client))["type"] == "pong"
+            await client.close()
+    finally:
+        await asyncio.to_thread(feed.stop)
+
+
+def serial_of(client: ClientConnection) -> str:
+    """The serial number of the certificate that a client was shown."""
+    certificate = client.transport.get_extra_info("ssl_object").getpeercert()
+    return str(certificate["serialNumber"])
