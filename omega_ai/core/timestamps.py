@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-_US_PER_DAY = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# The date part changes once a day; formatting is on the path of every message, so it is kept.
-_cached_day = -1
-_cached_date = ""
+# Formatting is on the path of every message, and all but the fraction changes once a second: it is kept.
+_cached_second: int | None = None
+_cached_text = ""
 
 
 def format_utc(ns: int) -> str:
     """Nanoseconds since the Unix epoch -> wire text, cut (not rounded) to microseconds."""
-    global _cached_day, _cached_date
-    us = ns // 1000
-    day, rest = divmod(us, _US_PER_DAY)
-    if day != _cached_day:
-        _cached_date = datetime.fromtimestamp(day * 86_400, tz=UTC).strftime("%Y-%m-%d")
-        _cached_day = day
-    seconds, micro = divmod(rest, 1_000_000)
-    minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{_cached_date}T{hour:02d}:{minute:02d}:{second:02d}.{micro:06d}Z"
+    global _cached_second, _cached_text
+    second, rest = divmod(ns, 1_000_000_000)
+    if second != _cached_second:
+        _cached_text = datetime.fromtimestamp(second, tz=UTC).isoformat(timespec="seconds")[:19] + "."
+        _cached_second = second
+    return f"{_cached_text}{rest // 1000:06d}Z"
 
 
 def parse_utc(text: str) -> int:

@@ -9,13 +9,14 @@ from omega_ai.core.websocket.close import may_be_sent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_xor: Callable[[bytes, bytes], bytes]
+unmask: Callable[[bytes, bytes], bytes]
+"""A frame's whole payload and its mask: ``apply_mask`` without an offset."""
 try:
     # Every message from a client is unmasked. This loop over its bytes is three to six times as fast in C;
     # the package has the extension wherever it has a wheel.
-    from websockets.speedups import apply_mask as _xor
+    from websockets.speedups import apply_mask as unmask
 except ImportError:
-    from omega_ai.core.websocket.masking import xor as _xor
+    from omega_ai.core.websocket.masking import xor as unmask
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -71,7 +72,7 @@ def apply_mask(payload: bytes, mask: bytes, offset: int = 0) -> bytes:
     if offset & 3:
         turn = offset & 3
         mask = mask[turn:] + mask[:turn]
-    return _xor(payload, mask)
+    return unmask(payload, mask)
 
 
 def close_payload(code: int | None = None, reason: str = "") -> bytes:

@@ -129,7 +129,10 @@ class Connection(ServerProtocol):
 
     def take_in(self, data: bytes) -> None:
         """It is their turn."""
-        ServerProtocol.data_received(self, data)
+        if self.state == CONNECTING:
+            self._read_head(data)
+        else:
+            self._read(data)
 
     def hold_reading(self) -> None:
         """Read nothing more for the time being."""

@@ -161,6 +161,23 @@ class TestEchoAndBroadcast:
         assert b'"a":1.500' in echo
         assert json.loads(echo) == json.loads(text) | {"received_at": NOW}
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b'{"type":"test"}',
+            b'{ "type" : "test" , "x" : [1, {"y": "}"}] } ',
+            b'{"type":"test","x":"a \\" quoted } brace"}',
+            b'{"received\\u005fat":"x","type":"test"}',
+            '{"type":"test","x":"é"}'.encode(),
+        ],
+    )
+    def test_an_echo_is_right_however_its_text_is_written(self, text: bytes) -> None:
+        """Spaces, quotes, and the field itself in another spelling."""
+        wire.decode_client_message(text)
+        echo = wire.encode_echo(text, NOW)
+        assert json.loads(echo) == json.loads(text) | {"received_at": NOW}
+        assert echo.count(b'"received_at"') == 1
+
     def test_a_broadcast_body_begins_with_its_type_and_holds_no_position_of_the_client_s(self) -> None:
         """``epoch`` and ``seq`` are the broker's to give."""
         text = b'{"note":"hi","seq":9,"epoch":"mine","timestamp":"2026-01-01T00:00:00Z","type":"broadcast"}'
