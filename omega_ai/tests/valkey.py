@@ -72,6 +72,13 @@ class ValkeyProcess:
         assert self._process is not None
         return self._process.pid
 
+    def configure(self, name: str, value: str | None) -> None:
+        """A line of ``valkey.conf`` for the next start; None takes it away."""
+        if value is None:
+            self._options.pop(name, None)
+        else:
+            self._options[name] = value
+
     @property
     def runs(self) -> bool:
         """Whether it was started, and not ended by us since."""

@@ -70,7 +70,11 @@ class _GroupRedis:
         deadline = time.monotonic() + FAILOVER_SECONDS
         while time.monotonic() < deadline and any(self.owner(c) in (None, down) for c in CHANNELS):
             time.sleep(0.05)
+        self._prepare(down)
         down.start()
+
+    def _prepare(self, down: ValkeyProcess) -> None:
+        """Before it comes back."""
 
     def pause(self) -> None:
         """SIGSTOP of a primary."""
@@ -128,6 +132,14 @@ class SentinelRedis(_GroupRedis):
             if primary.runs:
                 return primary
         return None
+
+    def _prepare(self, down: ValkeyProcess) -> None:
+        """It is to follow from the start: the sentinels see to that as well, but only after ten seconds."""
+        primary = self.owner("")
+        if primary is None or primary is down:
+            down.configure("replicaof", None)
+        else:
+            down.configure("replicaof", f"127.0.0.1 {primary.port}")
 
     def close(self) -> None:
         self._group.close()
