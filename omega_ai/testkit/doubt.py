@@ -13,8 +13,9 @@ from omega_ai.testkit.case import Outcome
 from omega_ai.testkit.result import Finding, Severity
 from omega_ai.testkit.verdict import Verdict
 
-TIMED: Final = frozenset({"lost", "late", "skew", "slow", "stale", "gap", "pong", "close", "open", "answer"})
-"""Kinds of finding that say that something did not come, or not in time."""
+TIMED: Final = frozenset({"late", "skew", "slow", "stale", "gap", "pong", "close", "open", "answer"})
+"""Kinds of finding that say that something did not come, or not in time. A loss is one only if nothing later
+came (``Finding.by_silence``)."""
 BUSY_LAG_S: Final = 0.1
 """Held up for longer, the machine was busy ..."""
 BUSY_LOAD: Final = 1.0
@@ -39,8 +40,8 @@ def depends_on_time(outcome: Outcome) -> bool:
     """Whether it failed only for what did not come in time."""
     if outcome.by_silence:
         return True
-    kinds = {one.kind for one in outcome.findings if one.severity is Severity.FAILURE}
-    return bool(kinds) and kinds <= TIMED
+    failures = [one for one in outcome.findings if one.severity is Severity.FAILURE]
+    return bool(failures) and all(one.by_silence or one.kind in TIMED for one in failures)
 
 
 def is_doubtful(outcome: Outcome, *, busy: bool) -> bool:

@@ -66,6 +66,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     """The fault window in which it fell; None: no fault explains it."""
     evidence: tuple[WireLine, ...] = ()
     """The worst offenders' frames."""
+    by_silence: bool = False
+    """It is that something did not come, and nothing after it either: a machine too slow looks the same."""
 
 
 class CaseResult(Struct, frozen=True, kw_only=True):

@@ -18,13 +18,16 @@ def check(reading: Reading) -> Check:
     """Every stamped message that was not seen, and every hole in a numbering.
 
     *Unknown* is what was on its way when a connection, or the watching, ended: it may have been lost, or only
-    cut off.
+    cut off. A loss is proved where something later came all the same; where nothing came any more, it is one
+    by silence, which a slow machine may have made.
     """
     lost: list[Anomaly] = []
+    silent: list[Anomaly] = []
     open_: list[Anomaly] = []
     left: list[Anomaly] = []
-    examined = _posts(reading, lost, open_, left) + _positions(reading, lost)
+    examined = _posts(reading, lost, silent, open_, left) + _positions(reading, lost, silent)
     found: list[Finding] = findings(reading, "lost", "message lost", lost)
+    found += findings(reading, "lost", "message lost, and nothing after it", silent, by_silence=True)
     found += findings(
         reading,
         "unknown",
@@ -38,7 +41,13 @@ def check(reading: Reading) -> Check:
     return Check("lost", examined, tuple(found))
 
 
-def _posts(reading: Reading, lost: list[Anomaly], open_: list[Anomaly], left: list[Anomaly]) -> int:
+def _posts(
+    reading: Reading,
+    lost: list[Anomaly],
+    silent: list[Anomaly],
+    open_: list[Anomaly],
+    left: list[Anomaly],
+) -> int:
     """Stamped messages; returns how many (message, client) pairs were judged."""
     arrived = {
         client: {(item.stamp.client, item.stamp.number) for item in seen if item.stamp is not None}
@@ -46,6 +55,10 @@ def _posts(reading: Reading, lost: list[Anomaly], open_: list[Anomaly], left: li
         for client, seen in reading.seen.items()
     }
     anywhere = set().union(*arrived.values()) if arrived else set()
+    newest: dict[tuple[str, int], int] = {}
+    for client, keys in arrived.items():
+        for sender, number in keys:
+            newest[client, sender] = max(newest.get((client, sender), number), number)
     examined = 0
     for post in reading.posts:
         key = (post.stamp.client, post.stamp.number)
@@ -63,7 +76,8 @@ def _posts(reading: Reading, lost: list[Anomaly], open_: list[Anomaly], left: li
                 open_.append(anomaly)  # it may never have reached the server
             else:
                 examined += 1
-                lost.append(anomaly)
+                overtaken = newest.get((client, post.stamp.client), -1) > post.stamp.number
+                (lost if overtaken else silent).append(anomaly)
     return examined
 
 
@@ -99,7 +113,7 @@ def _missing(reading: Reading, post: Post, client: str) -> Anomaly:
     )
 
 
-def _positions(reading: Reading, lost: list[Anomaly]) -> int:
+def _positions(reading: Reading, lost: list[Anomaly], silent: list[Anomaly]) -> int:
     """Numbered messages; returns how many were judged."""
     feed = reading.profile.feed
     if feed is None or feed.sequence is None or feed.step == 0 or not reading.sequential:
@@ -120,6 +134,7 @@ def _positions(reading: Reading, lost: list[Anomaly]) -> int:
         have = {item.position: item for item in reading.seen[client] if item.position is not None}
         examined += len(have)
         holes = _holes(reading, client, feed.step)
+        between = set(holes)
         missed = {
             position: item
             for position, item in first_seen.items()
@@ -140,7 +155,7 @@ def _positions(reading: Reading, lost: list[Anomaly]) -> int:
             if other is None and position.stream in own_streams and unseen > 0:
                 unseen -= 1  # this must be one of the stamped messages that nobody saw
                 continue
-            lost.append(anomaly)
+            (lost if position in between else silent).append(anomaly)
     return examined
 
 

@@ -58,6 +58,8 @@ def findings(
     phrase: str,
     anomalies: Iterable[Anomaly],
     severity: Severity = Severity.FAILURE,
+    *,
+    by_silence: bool = False,
 ) -> list[Finding]:
     """Anomalies as findings: one for each fault window in which some fell, and one for those outside of all.
 
@@ -84,6 +86,7 @@ def findings(
                 at_ns=min(anomaly.at_ns for anomaly in group) - reading.history.start_ns,
                 fault=fault,
                 evidence=tuple(line for anomaly in worst for line in anomaly.evidence),
+                by_silence=by_silence,
             )
         )
     return found

@@ -105,6 +105,17 @@ def test_lost_by_stamp_names_the_client_and_the_message() -> None:
     assert finding.evidence
 
 
+def test_a_loss_is_by_silence_only_if_nothing_came_after_it() -> None:
+    """What was overtaken cannot be on its way any more."""
+    story = broadcast(3)
+    messages = [story.news(story.sends("publisher", 5000 + number, number)) for number in (3, 4, 5)]
+    for name, seen in (("a", (3, 4, 5)), ("b", (3, 5)), ("c", (3, 4))):
+        for number in seen:
+            story.sees(name, 5010 + number, messages[number - 3])
+    found = check("lost", story.reading()).findings
+    assert {finding.clients: finding.by_silence for finding in found} == {("b",): False, ("c",): True}
+
+
 def test_a_message_in_flight_when_the_watching_ends_is_unknown() -> None:
     """It may still have come."""
     story = broadcast()
@@ -160,7 +171,9 @@ def test_a_hole_in_the_numbers_is_a_loss_without_any_stamp() -> None:
     story = Story("a")
     for number in (1, 2, 5, 6):
         story.sees("a", 100 * number, {"type": "news", "epoch": "e1", "seq": number})
-    assert failures(check("lost", story.reading())) == 2
+    result = check("lost", story.reading())
+    assert failures(result) == 2
+    assert not any(finding.by_silence for finding in result.findings)
 
 
 def test_a_tail_that_another_client_saw_is_lost() -> None:
@@ -171,7 +184,9 @@ def test_a_tail_that_another_client_saw_is_lost() -> None:
         story.sees("a", 2000 + number, message)
         if number < 4:
             story.sees("b", 2000 + number, message)
-    assert failures(check("lost", story.reading())) == 2
+    result = check("lost", story.reading())
+    assert failures(result) == 2
+    assert all(finding.by_silence for finding in result.findings)
 
 
 def test_a_new_epoch_is_no_hole() -> None:
