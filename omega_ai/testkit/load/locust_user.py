@@ -1,4 +1,4 @@
-"""A plain WebSocket user for Locust, for those who have a Locust cluster: ``pip install 'omega-btc-ai[locust]'``.
+"""A plain WebSocket user for Locust, for those who have a cluster of it: extra ``locust`` of the package.
 
     from locust import task
     from omega_ai.testkit.load.locust_user import WebSocketUser
@@ -13,9 +13,9 @@
                 self.echo(due)
 
 Every message carries a stamp. Its answer is told from others by that, and counts from when the message was
-*due*, not from when this user got round to sending it. What never comes is a failure named ``lost``, what comes
-twice, damaged or unasked one of that name. Locust rounds what it shows to milliseconds, and a busy Locust
-process is late itself: ``send lag`` among the requests says by how much.
+*due*, not from when this user got round to sending it. What never comes is a failure named ``lost``, what
+comes twice, damaged or unasked one of that name. Locust rounds what it shows to milliseconds, and a busy
+Locust process is late itself: ``send lag`` among the requests says by how much.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class WebSocketUser(User):
             self._reader = None
 
     def schedule(self, rate: float, seconds: float | None = None) -> Iterator[float]:
-        """When messages are due, ``rate`` a second: waits until each, and never lets a slow answer shift it."""
+        """When messages are due, ``rate`` a second: waits until each; a slow answer shifts none."""
         begin = time.perf_counter()
         number = 0
         while seconds is None or number / rate < seconds:

@@ -1,4 +1,4 @@
-"""The user for Locust: what it counts, with stand-ins for what it is built on; and with Locust, where it is."""
+"""The user for Locust: what it counts, over stand-ins for what it is built on; with Locust, where it is."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     class WebSocketException(Exception):
         pass
 
-    names = {
+    names: dict[str, dict[str, Any]] = {
         "locust": {"User": User},
         "gevent": {"spawn": lambda *_: types.SimpleNamespace(kill=lambda: None), "sleep": lambda _: None},
         "websocket": {
