@@ -43,6 +43,10 @@ COALESCE_NS: Final = 50_000
 than it adds to the lag."""
 OVERTIME_NS: Final = 1_000_000_000
 """How long after the last message was due a generator that is late may go on sending."""
+LINGER_NS: Final = 200_000_000
+"""How long is listened on when all has come: for copies."""
+LOOK_NS: Final = 10_000_000
+"""How often it is looked whether all has come."""
 LAST_WORD_NS: Final = 500_000_000
 """How long servers have to answer our good-byes."""
 
@@ -116,6 +120,7 @@ class Worker:
         self._window_s = plan.window_s
         self._end = round(plan.duration_s * 1e9)
         self._stopped = False
+        self._look_again = self._quiet_since = 0
         self._rss_idle = rss_bytes()
 
     def say(self, report: Reports) -> None:
@@ -136,8 +141,9 @@ class Worker:
         self._poller.add(self._orders, READ)
         self._loop(self._sending)
         self._stop_sending()
+        self._quiet_since = room.now()
         grace_ends = room.now() + round(self._plan.grace_s * 1e9)
-        self._loop(lambda now: now < grace_ends and self._awaited())
+        self._loop(lambda now: now < grace_ends and self._awaited(now))
         accounts = self._settle()
         self._good_bye()
         duration = room.now() / 1e9
@@ -177,7 +183,8 @@ class Worker:
         clock = time.monotonic_ns
         began = ended = clock() - base
         while go_on(began):
-            due = recorder.ends
+            sending = began < self._end and not self._stopped
+            due = min(recorder.ends, self._end if sending else began + LOOK_NS)
             timer = room.next_timer
             if timer is not None and timer < due:
                 due = timer
@@ -213,8 +220,15 @@ class Worker:
             group.next_message <= self._end for group in self._groups
         )
 
-    def _awaited(self) -> bool:
-        """Whether anything that is due may still come."""
+    def _awaited(self, now: int) -> bool:
+        """Whether anything that is due may still come, or a copy of what came last."""
+        if now >= self._look_again:
+            self._look_again = now + LOOK_NS
+            if self._due():
+                self._quiet_since = now
+        return now < self._quiet_since + LINGER_NS
+
+    def _due(self) -> bool:
         plan = self._plan
         if self.room.hears and plan.workers * plan.shards > 1:
             return True  # whoever listens cannot know what others have yet to send

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 from omega_ai.core.scheduler import LoopScheduler
 from omega_ai.core.websocket.endpoint import Options
@@ -138,7 +139,9 @@ async def serving(
     loop = asyncio.get_running_loop()
     options = Options(scheduler=LoopScheduler(loop), close_timeout=1.0)
 
-    server = await loop.create_server(lambda: Peer(options, site), "127.0.0.1", 0, ssl=tls, backlog=1000)
+    server = await loop.create_server(
+        lambda: cast(asyncio.BaseProtocol, Peer(options, site)), "127.0.0.1", 0, ssl=tls, backlog=1000
+    )
     port = server.sockets[0].getsockname()[1]
     try:
         yield f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/", site

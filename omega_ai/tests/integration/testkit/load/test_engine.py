@@ -17,11 +17,9 @@ from omega_ai.tests.certificates import Authority
 from omega_ai.tests.integration.testkit.load.server import Behaviour, serving
 
 ECHO = load_profile("echo")
-JSON_ECHO = Profile(
-    name="json echo",
-    echo=Echo(send='{"type":"test","id":${id},"stamp":"${stamp}"}', answer={"type": "test"}),
-)
-SAME_JSON = msgspec.structs.replace(JSON_ECHO, echo=msgspec.structs.replace(JSON_ECHO.echo, identical=True))
+JSON_TEXT = '{"type":"test","id":${id},"stamp":"${stamp}"}'
+JSON_ECHO = Profile(name="json echo", echo=Echo(send=JSON_TEXT, answer={"type": "test"}))
+SAME_JSON = Profile(name="same json", echo=Echo(send=JSON_TEXT, answer={"type": "test"}, identical=True))
 CHANNEL = Profile(
     name="channel",
     format="text",

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from omega_ai.core.clock import ManualClock
 from omega_ai.testkit.load.stamps import WIDTH, Mark, Template, read_fixed, stamp_maker
-from omega_ai.testkit.profile import load_profile
 from omega_ai.testkit.stamp import Damaged, Stamp, read_stamp
 
 RUN = "abcdEF12"
+OMEGA_ECHO = '{"type":"test","id":${id},"stamp":"${stamp}"}'
 clients, numbers, moments = st.integers(0, 10**6), st.integers(0, 2**32 - 1), st.integers(0, 10**15)
 
 
@@ -44,7 +44,7 @@ def test_what_is_cut_short_is_no_stamp(cut):
     assert read_fixed(stamp_maker(RUN, 1)(2, 3)[:cut], 0) is None
 
 
-@pytest.mark.parametrize("text", ["${stamp}", '{"100%":"$$ ${stamp}"}', load_profile("omega").echo.send])
+@pytest.mark.parametrize("text", ["${stamp}", '{"100%":"$$ ${stamp}"}', OMEGA_ECHO])
 def test_a_profiles_text_is_sent_with_the_stamp_in_it(text):
     template = Template(text, ManualClock(), random.Random(1))
     make = template.maker(RUN, 7, 0)
