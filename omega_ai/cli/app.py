@@ -19,6 +19,7 @@ from omega_ai.cli.terminal import complain
 COMMANDS = {
     "serve": "serve live BTC prices over WebSocket, secure WebSocket and HTTP",
     "test": "test a WebSocket server, ours or any other, and give one verdict",
+    "load": "put load on a WebSocket server: rates, latency, every message accounted for",
     "report": "compare two results of omega test, or join those of several machines",
     "watch": "show the live price of a running feed",
     "proxy": "stand between clients and a server, and harm what passes: faults over TCP, TLS and WebSocket",

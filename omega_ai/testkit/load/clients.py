@@ -32,6 +32,7 @@ class Client(Link):
         super().__init__(group.room)
         self.group = group
         self.number = number
+        self.pause_ns = group.pause_ns
         self.sent = 0
         """Messages sent, over all its connections; the number of the next one."""
         self.due: list[int] = []

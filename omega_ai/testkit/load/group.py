@@ -38,6 +38,7 @@ class GroupRun:
         self.accounts = Accounts()
         self.clients: list[Client] = []
         """Of this worker, those that have come, in turn."""
+        self.pause_ns = round(plan.read_pause_s * 1e9)
         self.corrupted = 0
         self.feed_due = self.feed_lost = self.feed_delivered = 0
         self.reads: dict[bytes, Marks] = {}

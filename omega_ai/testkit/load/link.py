@@ -59,6 +59,7 @@ LINK_SLOTS: Final = (
     "fd",
     "intended",
     "key",
+    "pause_ns",
     "room",
     "sock",
     "state",
@@ -81,6 +82,8 @@ class Link:
         """When this connection was to be made: ns since the start."""
         self.deadline = 0
         self.backlog: bytearray | None = None
+        self.pause_ns = 0
+        """How long nothing is read after each read: a slow reader."""
         self._bio: _Bio | None = None
         self._assembler: MessageAssembler | None = None
         self._rest: bytearray | None = None
@@ -247,6 +250,13 @@ class Link:
             self._read_secure(data, now)
         else:
             self._came(data, now)
+        if self.pause_ns and self.state >= OPEN:
+            self._watch(self._watched & ~READ)
+            room.at(now + self.pause_ns, self._resume)
+
+    def _resume(self, now: int) -> None:
+        if self.sock is not None:
+            self._watch(self._watched | READ)
 
     def _came(self, data: bytes, now: int) -> None:
         if self.state < OPEN:
@@ -344,16 +354,6 @@ class Link:
         if whole is not None:
             self._assembler = None
             self.message(whole[1], now)
-
-    def pause(self) -> None:
-        """Read nothing until ``resume``."""
-        if self.sock is not None:
-            self._watch(self._watched & ~READ)
-
-    def resume(self) -> None:
-        """Read again."""
-        if self.sock is not None:
-            self._watch(self._watched | READ)
 
     # Writing.
 

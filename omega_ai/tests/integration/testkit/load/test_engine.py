@@ -190,6 +190,17 @@ async def test_a_thinking_client_waits_for_its_answer():
     assert delivery.delivered == delivery.due == site.behaviour.messages
 
 
+async def test_a_slow_reader_gets_everything_late():
+    """What it is sent waits in the kernel's buffers while it pauses."""
+    async with serving() as (url, _):
+        slow = echoes(clients=1, rate=200.0, read_pause_s=0.4)
+        tally = await run_load(plan_for(url, slow))
+    assert tally.delivery().delivered == 200
+    latency = tally.total.latency.percentile(90)
+    assert latency is not None
+    assert latency > 0.25e9
+
+
 async def test_a_feeds_own_numbers_are_checked():
     """The feed sends numbers by itself: what is skipped is lost, what comes twice is a copy."""
     feed = Profile(
