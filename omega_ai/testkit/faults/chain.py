@@ -92,7 +92,7 @@ class Faults:
         for toxic in self._toxics.values():
             if isinstance(toxic.fault, OpeningFault) and working(toxic, now - self.origin):
                 context = self.context(toxic, toxic.stream, connection, now, {})
-                if self.hit(toxic, connection):
+                if self.draw(toxic.name, connection) < toxic.toxicity:
                     opening = opening.joined(toxic.fault.decide(context))
         return opening
 
@@ -100,9 +100,9 @@ class Faults:
         """The chains of the new connection of that number, counted from 0."""
         return Circuit(self, connection, now)
 
-    def hit(self, toxic: Toxic, connection: int) -> bool:
-        """Whether the connection is of the share that the toxic works on."""
-        return random_for(self.seed, connection, toxic.name, "share").random() < toxic.toxicity
+    def draw(self, name: str, connection: int) -> float:
+        """The connection's lot for the toxic of that name: it works if this is below its toxicity."""
+        return random_for(self.seed, connection, name, "share").random()
 
     def context(
         self,
@@ -138,6 +138,7 @@ class Circuit:
         self.faults = faults
         self.connection = connection
         self._memory: dict[str, tuple[Toxic, dict[str, Any]]] = {}
+        self._lots: dict[str, float] = {}
         self.upstream = Chain(self, "upstream")
         self.downstream = Chain(self, "downstream")
         for stream in STREAMS:
@@ -150,6 +151,13 @@ class Circuit:
     def refresh(self, now: float) -> dict[Stream, list[Item]]:
         """The service's toxics have changed: what this makes each direction hand on."""
         return {stream: self.chain(stream).refresh(now) for stream in STREAMS}
+
+    def hit(self, toxic: Toxic) -> bool:
+        """Whether the connection is of the share that the toxic works on."""
+        lot = self._lots.get(toxic.name)
+        if lot is None:
+            lot = self._lots[toxic.name] = self.faults.draw(toxic.name, self.connection)
+        return lot < toxic.toxicity
 
     def memory(self, toxic: Toxic) -> dict[str, Any]:
         """What the toxic's stages in both directions have in common; empty when the toxic is new."""
@@ -272,13 +280,12 @@ class Chain:
         return [place.stage for place in self._places if place.stage is not None]
 
     def _wanted(self) -> dict[str, Toxic]:
-        faults, connection = self._circuit.faults, self._circuit.connection
         return {
             toxic.name: toxic
-            for toxic in faults.toxics
+            for toxic in self._circuit.faults.toxics
             if isinstance(toxic.fault, StreamFault)
             and (toxic.stream == self.stream or toxic.fault.both)
-            and faults.hit(toxic, connection)
+            and self._circuit.hit(toxic)
         }
 
     def _replace(self, index: int, toxic: Toxic, now: float, stays: bool) -> list[Item]:

@@ -64,7 +64,10 @@ class _StallStage(QueueStage):
         if not self._draw():
             return 0.0
         timer = fault.rto / 1000
-        waited = fault.rtt / 1000 if followers >= FOLLOWERS else timer
+        if followers >= FOLLOWERS:
+            waited = fault.rtt / 1000
+        else:
+            waited, timer = timer, timer * 2
         while self._draw() and waited < LONGEST:
             waited += timer
             timer = min(timer * 2, LONGEST)

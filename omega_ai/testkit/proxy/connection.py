@@ -22,6 +22,9 @@ class Connection:
     def join(self, upstream: Flow, downstream: Flow) -> None:
         """Begin to move bytes."""
         self.flows = {"upstream": upstream, "downstream": downstream}
+        if upstream.source.closed or downstream.source.closed:
+            self.reset()  # a TLS handshake has failed at its first word
+            return
         for flow in (upstream, downstream):
             flow.settle()
 
@@ -42,6 +45,8 @@ class Connection:
 
     def lost(self, wire: Wire) -> None:
         """A peer is gone."""
+        if not self.flows:
+            return  # before it has begun; ``join`` will see it
         flow = self._from(wire)
         if self._how is not None:
             self._see_whether_over()

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
+from omega_ai.core.certificates import CertificateError
 from omega_ai.core.clock import Clock, SystemClock
 from omega_ai.testkit.faults import build
 from omega_ai.testkit.faults.chain import Faults
@@ -326,13 +327,19 @@ class FaultProxy:
             except (OSError, TimeoutError) as error:
                 self._note(number, "server not reached", str(error) or "it did not answer")
                 return
+            stack.callback(server.close)
+            try:
+                self._join(number, client, server, opening)
+            except (CertificateError, OSError, ValueError) as error:
+                # A certificate cannot be shown here: OpenSSL refuses the key, or the file is gone.
+                self._connections.pop(number, None)
+                self._note(number, "tls", str(error))
+                return
             stack.pop_all()
-        self._join(number, client, server, opening)
 
     def _join(self, number: int, client: socket.socket, server: socket.socket, opening: Opening) -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(number, self._ended)
-        self._connections[number] = connection
         here: Wire
         there: Wire
         if self.tls is None:
@@ -340,6 +347,7 @@ class FaultProxy:
             there = SocketWire(loop, server, connection, self._pipes)
         else:
             here, there = self._secured(self.tls, connection, client, server, opening)
+        self._connections[number] = connection
         circuit = self._faults.circuit(number, self._clock.monotonic())
         connection.join(
             Flow(loop, self._clock, circuit.upstream, here, there, self._buffer, connection.on_signal),

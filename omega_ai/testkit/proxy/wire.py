@@ -197,7 +197,12 @@ class SocketWire:
             BlockingIOError: there is nothing to read.
             OSError: ``source`` is broken, or cannot be spliced.
         """
-        pipe = self._pipe = self._pipe or self._pipes.borrow()
+        if self._pipe is None:
+            try:
+                self._pipe = self._pipes.borrow()
+            except OSError:
+                raise BlockingIOError from None  # out of descriptors: it is read and written instead
+        pipe = self._pipe
         try:
             moved = os.splice(source._fd, pipe[1], PIPE_SIZE, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
         except OSError:

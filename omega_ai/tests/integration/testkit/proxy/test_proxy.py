@@ -105,6 +105,33 @@ class TestWithoutFaults:
             assert proxy.accepted == 200
             await until(lambda: proxy.connections == 0)
 
+    async def test_more_than_so_many_wait_until_one_has_ended(self, monkeypatch):
+        monkeypatch.setattr("omega_ai.testkit.proxy.service.MAX_CONNECTIONS", 2)
+        async with (
+            between(None) as (server, proxy),
+            pair(proxy, server) as (first, _),
+            pair(proxy, server),
+            connected(proxy.port) as waiting,
+        ):
+            waiting.send(b"x")
+            await asyncio.sleep(0.05)
+            assert proxy.accepted == 2
+            first.reset()
+            there = await server.accept()
+            assert await there.read(1) == b"x"
+
+    async def test_without_a_pipe_bytes_are_copied(self, monkeypatch):
+        """Descriptors may have run out, and not every system has splice()."""
+
+        def none_left(self):
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr("omega_ai.testkit.proxy.wire.Pipes.borrow", none_left)
+        data = random.Random(1).randbytes(3_000_000)
+        async with between() as (_, proxy), connected(proxy.port) as client:
+            client.send(data)
+            assert await client.read(len(data)) == data
+
     async def test_disabled_it_refuses_and_open_connections_are_closed(self):
         async with between(None) as (server, proxy), pair(proxy, server) as (client, there):
             port = proxy.port

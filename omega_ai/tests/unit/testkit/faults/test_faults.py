@@ -10,7 +10,7 @@ from omega_ai.core.websocket.frames import CLOSE, CONTINUATION, PONG, TEXT, buil
 from omega_ai.testkit.faults import BadFault, build
 from omega_ai.testkit.faults.chain import Faults
 from omega_ai.testkit.faults.distributions import deviation
-from omega_ai.testkit.faults.model import Opening, Signal
+from omega_ai.testkit.faults.model import Context, Opening, Signal
 from omega_ai.tests.unit.testkit.faults.driving import (
     ANSWER,
     REQUEST,
@@ -168,7 +168,37 @@ class TestStall:
         out = drive(chain_of(fault, seed=4), [(0.0, bytes(1460 * 40))])
         assert near(0.04) in [at for at, _ in out]
 
-    def test_losses_of_repetitions_double_the_wait(self):
+    @pytest.mark.parametrize(
+        ("size", "lost", "expected"),
+        [
+            (1, 1, 0.2),
+            (1, 2, 0.6),
+            (1, 3, 1.4),
+            (5 * 1460, 1, 0.05),
+            (5 * 1460, 2, 0.25),
+            (5 * 1460, 3, 0.65),
+        ],
+    )
+    def test_the_wait_doubles_each_time_that_the_repetition_is_lost(self, size, lost, expected):
+        class Scripted(random.Random):
+            def random(self):
+                return 0.0 if next(fates, False) else 1.0
+
+        fates = iter([True] * lost)
+        context = Context(
+            stream="downstream",
+            placed="downstream",
+            connection=0,
+            now=0.0,
+            rng=Scripted(),
+            connection_memory={},
+            toxic_memory={},
+        )
+        stage = build("stall", {"loss": 0.5, "rtt": 50, "rto": 200}).stage(context)
+        stage.feed(bytes(size), 0.0)
+        assert stage.next_wake() == near(expected)
+
+    def test_no_wait_is_longer_than_a_minute(self):
         out = drive(chain_of(toxic("stall", loss=1.0, rto=1000)), [(0.0, b"x")])
         assert out == [(near(60.0), b"x")]
 
@@ -282,6 +312,14 @@ class TestFrames:
         end = build_frame(CONTINUATION, b"gin")
         fault = toxic("ws_reorder", limit=1)
         assert through(fault, [lone, begin, end, after]) == [begin, end, after, lone]
+
+    def test_time_that_is_over_waits_for_the_end_of_such_a_message(self):
+        lone = texts(1)[0]
+        begin = build_frame(TEXT, b"be", fin=False)
+        end = build_frame(CONTINUATION, b"gin")
+        sent = [(0.0, ANSWER), (0.0, lone), (0.05, begin), (0.2, end)]
+        out = drive(chain_of(toxic("ws_delay", limit=1, delay=100)), sent)
+        assert out[1:] == [(0.05, begin), (0.2, end), (0.2, lone)]
 
     def test_a_delayed_frame_is_late_alone(self):
         a, b = texts(2)
