@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +20,12 @@ from omega_ai.testkit.proxy.collection import ApiError, ProxySpec
 from omega_ai.testkit.proxy.configuration import BadConfiguration, load_proxies, parse_toxic
 from omega_ai.testkit.proxy.documents import show_toxic
 from omega_ai.testkit.proxy.serve import API_PORT, Running, ServeOptions, serve_proxies
-from omega_ai.testkit.proxy.service import Event, FaultProxy
+from omega_ai.testkit.proxy.service import MAX_CONNECTIONS, Event, FaultProxy
 from omega_ai.testkit.proxy.tls import ProxyTls
 
 TLS = Group("TLS")
+SPARE = 256
+"""Descriptors for listeners, the API, pipes and files."""
 _QUIET = frozenset({"accepted", "ended"})
 
 
@@ -96,6 +100,7 @@ def proxy(
             of = f" connection {event.connection}" if event.connection >= 0 else ""
             say(f"{owner.name}:{of} {event.what}{f': {event.detail}' if event.detail else ''}")
 
+    _allow_descriptors()
     try:
         run(serve_proxies(ServeOptions(proxies, host, port, seed, told), ready))
     except ApiError as error:
@@ -103,6 +108,16 @@ def proxy(
     except OSError as error:
         raise UsageError(f"the API cannot listen on {host}:{port}: {error.strerror or error}.") from None
     return 0
+
+
+def _allow_descriptors() -> None:
+    """Each connection takes two of them, and many systems allow 1,024 unless asked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS + SPARE
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        with contextlib.suppress(OSError, ValueError):  # some systems allow less than they tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def _strictly(text: str) -> Toxic:

@@ -132,6 +132,28 @@ class TestWithoutFaults:
             client.send(data)
             assert await client.read(len(data)) == data
 
+    async def test_what_waits_for_one_reader_is_not_overwritten_by_what_others_send(self, monkeypatch):
+        monkeypatch.setattr("omega_ai.testkit.proxy.flow.SPLICE", False)
+        async with (
+            between(None) as (server, proxy),
+            pair(proxy, server) as (slow, slow_there),
+            pair(proxy, server) as (other, other_there),
+        ):
+            slow_there.writer.transport.pause_reading()
+            chunk = bytes(range(251)) * 261  # no power of two, so that no other piece looks like it
+            sent = 0
+            connection = next(iter(proxy._connections.values()))
+            while not connection.flows["upstream"].sink.pending:
+                slow.send(chunk)
+                sent += 1
+                assert sent < 1000
+                await asyncio.sleep(0.001)
+            other.send(b"!" * 65_536)
+            assert await other_there.read(65_536) == b"!" * 65_536
+            slow_there.writer.transport.resume_reading()
+            for _ in range(sent):
+                assert await slow_there.read(len(chunk)) == chunk
+
     async def test_disabled_it_refuses_and_open_connections_are_closed(self):
         async with between(None) as (server, proxy), pair(proxy, server) as (client, there):
             port = proxy.port
@@ -178,6 +200,16 @@ class TestFaults:
             there.send(b"0123456789abcdef")
             assert await client.read_to_end() == (b"0123456789", "end")
             assert (await there.read_to_end())[0] == b""
+
+    async def test_bytes_that_nobody_reads_any_more_do_not_spoil_an_orderly_close(self):
+        """A socket that is closed with bytes unread is reset, and what is on its way would be lost."""
+        async with between(None) as (server, proxy), pair(proxy, server) as (client, there):
+            proxy.add("blackhole", stream="upstream", one_way=True)
+            client.send(bytes(100_000))
+            await until(lambda: proxy.volume["upstream"].received >= 65_536)
+            proxy.add("limit_data", bytes=10)
+            there.send(b"0123456789abcdef")
+            assert await client.read_to_end() == (b"0123456789", "end")
 
     async def test_a_timeout_swallows_and_closes(self):
         async with between(None) as (server, proxy), pair(proxy, server) as (client, there):
