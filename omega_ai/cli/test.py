@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from omega_ai.cli.chaos import EXPERIMENTS, experiments, started
 from omega_ai.cli.exit_codes import ExitCode, UsageError
 from omega_ai.cli.running import run
 from omega_ai.cli.terminal import command_line, say
@@ -25,7 +26,7 @@ from omega_ai.testkit.report.terminal import Screen
 from omega_ai.testkit.report.writing import Destinations, ReportError, write_reports
 from omega_ai.testkit.result import RunResult
 from omega_ai.testkit.runner import Runner
-from omega_ai.testkit.server_process import OwnServer, ServerFailed
+from omega_ai.testkit.server_process import OwnServer, ServerFailed, ServerProcess
 from omega_ai.testkit.suites import SuiteMissing, available, load_suite
 from omega_ai.testkit.target import Target
 
@@ -34,6 +35,8 @@ def test(
     url: str | None = None,
     *,
     suite: tuple[str, ...] = (),
+    experiment: tuple[str, ...] = (),
+    start: str | None = None,
     case: tuple[str, ...] = (),
     profile: str | None = None,
     secure_url: str | None = None,
@@ -57,6 +60,9 @@ def test(
     Args:
         url: The server: ws://HOST:PORT/ or wss://HOST:PORT/.
         suite: Suites to run, joined by commas (repeatable); by default all those done in under a minute.
+        experiment: Run this experiment (repeatable): a TOML file, or the name of one that is built in.
+        start: Start the server with this command, so that it may be killed and started again. {port} in it
+            and in the URL (by default ws://127.0.0.1:{port}/) is replaced by a free port.
         case: Run this case alone (repeatable), such as connectivity.ping.
         profile: How to speak to the server: omega, echo, coinbase, binance, kraken, or a TOML file.
         secure_url: The same server over TLS: wss://HOST:PORT/.
@@ -78,13 +84,21 @@ def test(
         suite = ("client",)
     if contract is not None and not suite and not case:
         suite = (",".join([*(name for name in available() if load_suite(name).quick), "contract"]),)
-    suites = _suites(suite, case)
+    suites = [*experiments(experiment), *(_suites(suite, case) if suite or case or not experiment else ())]
     if list_cases:
         _list(suites)
         return ExitCode.PASS
     chosen = secrets.randbelow(2**32) if seed is None else seed
     destinations = Destinations(directory=report_dir, junit=junit, json=json)
-    options = {"profile": profile, "secure-url": secure_url, "ca": ca, "client": client, "contract": contract}
+    options = {
+        "start": start,
+        "experiment": ",".join(experiment) or None,
+        "profile": profile,
+        "secure-url": secure_url,
+        "ca": ca,
+        "client": client,
+        "contract": contract,
+    }
     again = Again(url, {name: str(value) for name, value in options.items() if value is not None}, chosen)
     if client is not None:
         command = client_command(client, url, suites)
@@ -95,7 +109,9 @@ def test(
         if client is not None:
             result = run(test_client(command, client_port, suites, case, chosen, again))
         else:
-            result = run(_test(url, known, suites, case, secure_url, ca, token, promised, chosen, again))
+            result = run(
+                _test(url, known, suites, case, secure_url, ca, token, promised, chosen, again, start)
+            )
     except (ProfileError, ContractError, ServerFailed, CertificateError, ReportError) as error:
         raise UsageError(f"{error}.") from None
     except NoClient as error:
@@ -122,7 +138,8 @@ class Again:
 
     def run(self, suites: list[Suite]) -> str:
         """The command for everything."""
-        return shlex.join([*self._words, "--suite", ",".join(s.name for s in suites), *self._seed])
+        named = [suite.name for suite in suites if suite.name != EXPERIMENTS]
+        return shlex.join([*self._words, *(["--suite", ",".join(named)] if named else []), *self._seed])
 
     def case(self, case: Case) -> str:
         """The command for one case."""
@@ -204,18 +221,22 @@ async def _test(
     contract: Contract | None,
     seed: int,
     again: Again,
+    start: str | None = None,
 ) -> RunResult:
-    server: OwnServer | None = None
+    server: ServerProcess | None = None
     try:
+        if start is not None:
+            server = await started(start, url)
+            url = server.url
         if url is None:
-            server = OwnServer()
-            await server.start()
-            assert server.url is not None  # noqa: S101 - it is up
+            server = own = OwnServer()
+            await own.start()
+            assert own.url is not None  # noqa: S101 - it is up
             known = profile or load_profile("omega")
-            target = Target(server.url, known, server.secure_url, ca or server.ca, token, control=server)
+            target = Target(own.url, known, own.secure_url, ca or own.ca, token, control=own)
             target.limits = limits_of(known)
         else:
-            target = Target(url, profile or Profile(name="unknown"), secure_url, ca, token)
+            target = Target(url, profile or Profile(name="unknown"), secure_url, ca, token, control=server)
             if profile is None:
                 found = await probe(target, seed=seed)
                 target.profile, target.facts = found.profile, found.facts

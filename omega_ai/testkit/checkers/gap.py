@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from omega_ai.testkit.checkers.model import Anomaly, Check, findings, settled
 from omega_ai.testkit.history import wire_line
-from omega_ai.testkit.reading import Life, Reading
+from omega_ai.testkit.reading import Life, Post, Reading
 from omega_ai.testkit.result import Finding, Severity
 
 
@@ -42,6 +42,7 @@ def _missing(reading: Reading, client: str, before: Life, after: Life) -> tuple[
     """Stamped messages sent while away, and numbers between the last seen and the first seen again."""
     away_from, back_at = before.closing_ns or before.end_ns or 0, after.listening_ns or 0
     arrived = {item.stamp for item in reading.seen[client] if item.stamp is not None}
+    anywhere = {item.stamp for seen in reading.seen.values() for item in seen if item.stamp is not None}
     anomalies: list[Anomaly] = []
     judged = 0
     for post in reading.posts:
@@ -50,6 +51,8 @@ def _missing(reading: Reading, client: str, before: Life, after: Life) -> tuple[
             continue
         if post.client == client or not settled(reading, after, back_at):
             continue
+        if post.stamp not in anywhere and not settled(reading, _senders(reading, post), post.sent.at_ns):
+            continue  # its sender was cut off as well: it may never have reached the server
         judged += 1
         if post.stamp not in arrived:
             sent = post.sent
@@ -60,6 +63,10 @@ def _missing(reading: Reading, client: str, before: Life, after: Life) -> tuple[
             anomalies.append(Anomaly(client, sent.at_ns, 0.0, (line,), text))
     more, numbers = _numbers(reading, client, before, after)
     return (anomalies or more), judged + numbers
+
+
+def _senders(reading: Reading, post: Post) -> Life:
+    return next(life for life in reading.lives[post.client] if life.number == post.life)
 
 
 def _numbers(reading: Reading, client: str, before: Life, after: Life) -> tuple[list[Anomaly], int]:

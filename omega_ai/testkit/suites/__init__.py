@@ -18,6 +18,8 @@ SUITES: Final[dict[str, str]] = {
     "load": "omega_ai.testkit.suites.load:SUITE",
     "stress": "omega_ai.testkit.suites.stress:SUITE",
     "soak": "omega_ai.testkit.suites.soak:SUITE",
+    "network": "omega_ai.testkit.suites.experiments:NETWORK",
+    "chaos": "omega_ai.testkit.suites.experiments:CHAOS",
     "conformance": "omega_ai.testkit.conformance.suite:SUITE",
     "contract": "omega_ai.testkit.contract.suite:SUITE",
     "client": "omega_ai.testkit.conformance.clients.suite:SUITE",

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
-from omega_ai.core.clock import SystemClock
+from omega_ai.core.clock import Clock, SystemClock
 from omega_ai.core.scheduler import LoopScheduler
 from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.deflate import MIN_WINDOW_BITS, compress_once
@@ -135,16 +135,19 @@ class Site:
     message_limit: ClassVar[int] = MESSAGE_LIMIT
     handshake_timeout: ClassVar[float] = 2.0
     echoes: ClassVar[bool] = False
+    price_interval: float = PRICE_INTERVAL_S
 
     def __init__(self, seed: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.rng = random.Random(seed)
-        self.clock = SystemClock()
+        self.clock: Clock = SystemClock()
         self.visitors: list[Visitor] = []
         self.epoch = f"epoch{self.rng.randrange(1000):03d}"
         self.sequence = 0
         self.history: list[tuple[int, bytes]] = []
         self.prices = 0
         self.price = 60_000.0
+        self.port = 0
+        """Where it listens; 0 picks a free one."""
         self.url = ""
         self.secure_url: str | None = None
         self.options: Options
@@ -162,10 +165,12 @@ class Site:
         )
         contexts: list[ssl.SSLContext | None] = [None] if self._tls is None else [None, self._tls]
         for context in contexts:
-            server = await loop.create_server(self.protocol, "127.0.0.1", 0, ssl=context, backlog=512)
+            wanted = self.port if context is None else 0
+            server = await loop.create_server(self.protocol, "127.0.0.1", wanted, ssl=context, backlog=512)
             self._servers.append(server)
             port = server.sockets[0].getsockname()[1]
             if context is None:
+                self.port = port
                 self.url = f"ws://127.0.0.1:{port}/"
             else:
                 self.secure_url = f"wss://localhost:{port}/"
@@ -282,7 +287,7 @@ class Site:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(PRICE_INTERVAL_S)
+            await asyncio.sleep(self.price_interval)
             self.broadcast(self.tick())
 
 
