@@ -114,6 +114,11 @@ class Context:
 
     # Time and words.
 
+    def held_up_during(self, begin_ns: int) -> float:
+        """For how many seconds in all our event loop was held up since then."""
+        held = (end - max(begin_ns, begin) for begin, end in self.hold_ups())
+        return sum(part for part in held if part > 0) / 1e9
+
     def now_ns(self) -> int:
         """Monotonic time, as histories have it."""
         return round(self.clock.monotonic() * 1e9)

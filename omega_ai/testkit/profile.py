@@ -139,6 +139,8 @@ class ContractHints(Struct, frozen=True, forbid_unknown_fields=True):
 
     skip: tuple[str, ...] = ()
     """Messages that are not generated: what ends a connection by right, such as a wrong token."""
+    values: dict[str, tuple[Any, ...]] = {}
+    """Name of a field -> values that mean something there: channels that exist, for example."""
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):

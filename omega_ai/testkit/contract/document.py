@@ -10,7 +10,7 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +43,8 @@ class Contract:
     takes: tuple[MessageType, ...]
     sends: tuple[MessageType, ...]
     root: Mapping[str, Any]
+    examples: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Name of a field, wherever it stands -> values that mean something, of all that the schema allows."""
     errors: tuple[str, ...] = ()
     """Names of those sent messages that say that something was wrong."""
     _validators: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -168,7 +170,7 @@ def parse_contract(document: Mapping[str, Any], source: str = "the contract") ->
         missing = "takes" if not takes else "sends"
         raise ContractError(f"{source} says of no message that the server {missing} it")
     errors = tuple(kind.name for kind in sends if "error" in kind.name.lower())
-    return Contract(source, tuple(takes), tuple(sends), document, errors)
+    return Contract(source, tuple(takes), tuple(sends), document, errors=errors)
 
 
 def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -82,9 +82,9 @@ def _merged(contract: Contract, schema: Mapping[str, Any]) -> dict[str, Any]:
 def _objects(contract: Contract, schema: Mapping[str, Any], depth: int) -> Strategy:
     required = dict.fromkeys(schema.get("required", ()))
     given = schema.get("properties", {})
-    always = {name: values(contract, given.get(name, {}), depth + 1) for name in required}
+    always = {name: _named(contract, name, given.get(name, {}), depth + 1) for name in required}
     optional = {
-        name: values(contract, part, depth + 1)
+        name: _named(contract, name, part, depth + 1)
         for name, part in given.items()
         if name not in required and depth < DEPTH
     }
@@ -94,6 +94,16 @@ def _objects(contract: Contract, schema: Mapping[str, Any], depth: int) -> Strat
         names = st.text("abc", min_size=1, max_size=4)
         return st.dictionaries(names, values(contract, more, depth + 1), max_size=min(size, ITEMS))
     return st.fixed_dictionaries(always, optional=optional)
+
+
+def _named(contract: Contract, name: str, schema: Mapping[str, Any], depth: int) -> Strategy:
+    """Values of a property: three in four times one of the examples for its name, if there are any."""
+    examples = [*contract.examples.get(name, ()), *contract.resolve(schema).get("examples", ())]
+    anything = values(contract, schema, depth)
+    if not examples:
+        return anything
+    known = st.sampled_from(examples)
+    return st.one_of(known, known, known, anything)
 
 
 def _arrays(contract: Contract, schema: Mapping[str, Any], depth: int) -> Strategy:

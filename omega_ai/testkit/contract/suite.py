@@ -98,6 +98,7 @@ async def sequences(context: Context) -> Outcome:
 def _given(context: Context) -> tuple[Contract, list[MessageType]]:
     contract = context.target.contract
     assert contract is not None  # noqa: S101 - Need.CONTRACT
+    contract.examples = context.profile.contract.values
     kinds = kinds_to_try(contract, context.profile.contract.skip)
     if not kinds:
         raise NotApplicable("the profile leaves out every message of the contract")

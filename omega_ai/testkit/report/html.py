@@ -128,6 +128,9 @@ def _case(case: CaseResult) -> str:
     facts = "".join(f"<dt>{_t(name)}</dt><dd>{_t(text)}</dd>" for name, text in rows if text)
     if case.reproduce:
         facts += f"<dt>again</dt><dd><code>{_t(case.reproduce)}</code></dd>"
+    if case.reproducer is not None:
+        name, text = case.reproducer
+        facts += f"<dt>as a test</dt><dd>{_t(name)}<pre>{_t(text)}</pre></dd>"
     findings = "".join(
         f'<li class="{finding.severity}"><b>{_t(finding.severity)}</b> {_t(finding.text)}'
         + (f" <i>(during the fault {_t(finding.fault)})</i>" if finding.fault else "")

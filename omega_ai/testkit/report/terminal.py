@@ -164,6 +164,10 @@ def case_details(result: CaseResult) -> Group:
         lines.append(Text(f"            and {len(result.findings) - 5} more findings, in the report"))
     if result.reproduce:
         lines.append(Text(f"  again     {result.reproduce}", style="cyan"))
+    if result.reproducer is not None:
+        name, text = result.reproducer
+        lines.append(Text(f"  as a test, to be saved as {name}:", style="cyan"))
+        lines.append(Padding(Text(text.rstrip()), (1, 0, 0, 4)))
     return Group(*lines)
 
 

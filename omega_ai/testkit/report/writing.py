@@ -75,6 +75,9 @@ def write_reports(result: RunResult, wanted: Destinations) -> list[Path]:
         write(directory / "result.json", result.to_json())
         write(directory / "junit.xml", junit(result))
         write(directory / "metrics.prom", prometheus(result))
+        for case in result.cases:
+            if case.reproducer is not None:
+                write(directory / Path(case.reproducer[0]).name, case.reproducer[1])
         for name, histogram in result.histograms.items():
             write(directory / f"{_file_name(name)}.hgrm", hgrm(histogram))
         write(directory / "report.html", page(result))

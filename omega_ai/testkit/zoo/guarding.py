@@ -33,14 +33,14 @@ class PatientWithHandshakes(Site):
 
 
 class Blocking(Site):
-    """Takes 1.5 ms for every message, during which nobody else is served."""
+    """Takes 2.5 ms for every message, during which nobody else is served."""
 
     class visitor(Visitor):  # noqa: N801 - it is the attribute that makes connections
         """See the class."""
 
         def on_text(self, data: bytes) -> None:
             """See the class."""
-            time.sleep(0.0015)
+            time.sleep(0.0025)
             super().on_text(data)
 
 

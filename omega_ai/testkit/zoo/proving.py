@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import uvloop
 
@@ -84,11 +84,11 @@ async def _do(unit: Unit) -> Outcome:
     seed = unit.seed
     match unit.kind:
         case "server":
-            return await prove(EXHIBITS[unit.place], [seed])
+            return _told(unit, await prove(EXHIBITS[unit.place], [seed]))
         case "client":
-            return await prove_client(*CATCHES[unit.place], [seed])
+            return _told(unit, await prove_client(*CATCHES[unit.place], [seed]))
         case "contract":
-            return await prove_contract(CONTRACT_EXHIBITS[unit.place], [seed])
+            return _told(unit, await prove_contract(CONTRACT_EXHIBITS[unit.place], [seed]))
         case "right":
             found = await alarms(RIGHT[unit.place], seed)
         case "right client":
@@ -99,6 +99,16 @@ async def _do(unit: Unit) -> Outcome:
         text = f"{case.id}: {case.verdict}: {case.finding}"
         print(f"{unit.kind} {unit.place}, seed {seed}: {text}", file=sys.stderr, flush=True)
     return found
+
+
+AnyProof = TypeVar("AnyProof", Proof, ClientProof, ContractProof)
+
+
+def _told(unit: Unit, proof: AnyProof) -> AnyProof:
+    for text in proof.missed:
+        name = proof.fault if isinstance(proof, ClientProof) else proof.exhibit.name
+        print(f"{unit.kind} {name} not caught: {text}", file=sys.stderr, flush=True)
+    return proof
 
 
 def units(runs: int, right: int) -> Iterator[Unit]:

@@ -82,8 +82,8 @@ def test_the_page_of_the_zoo_names_every_exhibit(root: Path) -> None:
         assert f"| `{exhibit.name}` | {exhibit.fault.rstrip('.')} | `{exhibit.case}` |" in text
     for fault, case, kind in CATCHES:
         assert f"| `{fault}`: {CLIENT_FAULTS[fault]} | `client.{case}` | {kind} |" in text
-    for exhibit in CONTRACT_EXHIBITS:
-        assert f"| `{exhibit.name}` | {exhibit.fault.rstrip('.')} | `{exhibit.case}` |" in text
+    for broken in CONTRACT_EXHIBITS:
+        assert f"| `{broken.name}` | {broken.fault.rstrip('.')} | `{broken.case}` |" in text
     for heading, proofs in (
         ("# The zoo", EXHIBITS),
         ("## Clients", CATCHES),
