@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import pytest
 import websockets
 
+from omega_ai.testkit.profile import load_profile
+from omega_ai.testkit.target import Target as Subject
 from omega_ai.tests.unit.data.websocket.recording import Client, RawClient, Recording
 from omega_ai.tests.unit.data.websocket.suite_configuration import SUITE, Configuration, from_environment
 from omega_ai.tests.unit.data.websocket.target_server import SUBPROTOCOL, Target, target_server
@@ -60,6 +62,12 @@ def target(
         for notice in target.notices:
             _say(pytestconfig, notice)
         yield target
+
+
+@pytest.fixture(scope="session")
+def ws_target(target: Target) -> Subject:
+    """The same server, for the fixtures and assertions of the test kit's pytest plugin."""
+    return Subject(target.url, load_profile("omega"), token=target.token)
 
 
 @pytest.fixture

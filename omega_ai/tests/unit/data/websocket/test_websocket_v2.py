@@ -37,16 +37,19 @@ from omega_ai.client import (
 )
 from omega_ai.client import connect as feed
 from omega_ai.core.client_tls import client_context
+from omega_ai.testkit.assertions import assert_delivered, assert_same_order
+from omega_ai.testkit.context import Context
 from omega_ai.tests.certificates import Authority
 from omega_ai.tests.feed_server import FeedProcess
 from omega_ai.tests.unit.data.websocket import faulty_peers, wrong_input
 from omega_ai.tests.unit.data.websocket.conftest import Connect, ConnectRaw, Report
 from omega_ai.tests.unit.data.websocket.leaks import nothing_leaks
 from omega_ai.tests.unit.data.websocket.load import percentiles, send_on_schedule, without_our_own_pauses
-from omega_ai.tests.unit.data.websocket.recording import Client, Json, Recording
+from omega_ai.tests.unit.data.websocket.recording import Json, Recording
 from omega_ai.tests.unit.data.websocket.suite_configuration import Configuration
 from omega_ai.tests.unit.data.websocket.target_server import SUBPROTOCOL, Target
 from omega_ai.tests.unit.data.websocket.times import is_wire_time, limited_in_time, utc_now, wire_time
+from omega_ai.tests.unit.data.websocket.witness import Witness
 
 T = TypeVar("T")
 
@@ -214,38 +217,29 @@ class TestWebSocketV2:
         assert bystander.connection.state is websockets.State.OPEN
 
     @pytest.mark.usefixtures("may_publish")
-    async def test_multiple_client_broadcast(self, connect: Connect, configuration: Configuration) -> None:
+    async def test_multiple_client_broadcast(
+        self, connect: Connect, configuration: Configuration, ws_context: Context
+    ) -> None:
         """Every listener, the senders included, gets every broadcast: the same content in the same order."""
-        listeners = await asyncio.gather(
-            *(
-                connect(f"listener {number}", channels="broadcast")
-                for number in range(configuration.listeners)
-            )
-        )
+
+        async def listener(name: str) -> Witness:
+            return Witness(await connect(name, channels="broadcast"), name, ws_context)
+
+        names = [f"listener {number}" for number in range(configuration.listeners)]
+        listeners = await asyncio.gather(*map(listener, names))
         senders = listeners[:2]
-        mine = f"{time.time_ns()}"
-        for number in range(10):
-            for name, sender in enumerate(senders):
-                await sender.send(
-                    {
-                        "type": "broadcast",
-                        "timestamp": wire_time(utc_now()),
-                        "run": mine,
-                        "by": [name, number],
-                    }
-                )
+        for _ in range(10):
+            for sender in senders:
+                await sender.publish()
+        heard = await asyncio.gather(*(one.hear(20) for one in listeners))
+        rest = await asyncio.gather(*(one.hear_the_rest() for one in listeners))
 
-        async def listen(client: Client) -> list[Json]:
-            return [await client.receive_where(lambda m: m.get("run") == mine) for _ in range(20)]
-
-        heard = await asyncio.gather(*(listen(client) for client in listeners))
-
+        # Each is stamped with its sender, its number and a checksum: nothing is lost, doubled, out of its
+        # sender's order, changed, or of unknown origin; and what one number is to one, it is to all.
+        assert_delivered(ws_context, grace_s=0.0)
+        assert_same_order(ws_context)
+        assert not any(rest), "twenty were sent, and no more come"
         assert all(messages == heard[0] for messages in heard), "content and order are the same for all"
-        for name in range(len(senders)):
-            of_one = [message["by"] for message in heard[0] if message["by"][0] == name]
-            assert of_one == [[name, number] for number in range(10)], (
-                "each sender's order is kept, nothing is lost"
-            )
         positions = [message["seq"] for message in heard[0]]
         assert positions == sorted(set(positions)), "seq rises"
         assert len({message["epoch"] for message in heard[0]}) == 1
