@@ -107,6 +107,7 @@ class Candle(Struct, frozen=True, kw_only=True, tag="candles"):
     trades: int
     final: bool
     late: int = 0
+    simulated: bool = False
 
 
 class Status(Struct, frozen=True, kw_only=True, tag="status"):

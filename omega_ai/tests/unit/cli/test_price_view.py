@@ -9,7 +9,7 @@ import pytest
 
 from omega_ai.cli.price_view import SILENCE, PriceView, format_number
 from omega_ai.client import Connected, Disconnected, Gap, Heartbeat, NotRecovered, Position, Price, Recovered
-from omega_ai.client.messages import Source
+from omega_ai.client.messages import Candle, Source
 
 URL = "ws://localhost:8765"
 PUBLISHED = datetime(2026, 11, 23, 7, 45, 1, 123456, tzinfo=UTC)
@@ -138,3 +138,60 @@ def test_what_is_not_known_is_passed_over() -> None:
 def test_numbers_keep_their_digits(value: Decimal | None, text: str) -> None:
     """No exponent, no rounding."""
     assert format_number(value) == text
+
+
+def test_a_price_that_none_follows_is_said_to_be_old() -> None:
+    """Though the connection stands and beats: after five seconds the last price is not the price now."""
+    view = PriceView(URL)
+    connected(view)
+    view.take(price(), now=1.0, utc_ns=PUBLISHED_NS)
+    for second in range(2, 8):
+        beat = Heartbeat(timestamp=PUBLISHED, channels={})
+        view.take(beat, now=float(second), utc_ns=PUBLISHED_NS)
+    assert view.warning(5.9) is None
+    assert view.warning(7.0) == "no price for 6 s: this is the last one known"
+
+
+def test_made_up_prices_and_those_of_a_market_are_not_in_one_chart() -> None:
+    """When the simulation ends, the chart begins anew; a stale price that is repeated is no new one."""
+    view = PriceView(URL)
+    second = PUBLISHED_NS // 1_000_000_000
+    view.take(price("100", state="simulated"), now=1.0, utc_ns=PUBLISHED_NS)
+    view.take_candle(candle("90", simulated=True, start=PUBLISHED - timedelta(seconds=2)))
+    view.take_candle(candle("60000", simulated=False, start=PUBLISHED - timedelta(seconds=2)))
+    assert view.trail.columns(second, 4, 4) == [None, 90.0, 90.0, 100.0]
+    view.take(price("61000", seq=2), now=2.0, utc_ns=PUBLISHED_NS)
+    assert view.trail.columns(second, 4, 4) == [None, 60000.0, 60000.0, 61000.0]
+    view.take(price("61000", seq=3, state="stale"), now=3.0, utc_ns=PUBLISHED_NS + 5_000_000_000)
+    assert view.trail.columns(second + 5, 4, 4) == [None] * 4
+
+
+def test_the_pace_is_that_of_the_last_ten_seconds() -> None:
+    """None before there were two prices."""
+    view = PriceView(URL)
+    view.take(price(), now=0.0, utc_ns=PUBLISHED_NS)
+    assert view.rate(0.0) is None
+    for step in range(1, 41):
+        view.take(price(seq=step), now=step / 2, utc_ns=PUBLISHED_NS)
+    assert view.rate(20.0) == pytest.approx(2.1)
+    assert view.rate(100.0) is None
+
+
+def candle(close: str, *, simulated: bool, start: datetime) -> Candle:
+    """A finished second that ended at ``close``."""
+    value = Decimal(close)
+    return Candle(
+        epoch="k3zq7m2p",
+        seq=1,
+        symbol="BTC-USD",
+        interval="1s",
+        start=start,
+        open=value,
+        high=value,
+        low=value,
+        close=value,
+        volume=value,
+        trades=1,
+        final=True,
+        simulated=simulated,
+    )

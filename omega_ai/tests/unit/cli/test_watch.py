@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
 from decimal import Decimal
 
 import msgspec
@@ -14,15 +23,17 @@ from omega_ai.cli import watch
 from omega_ai.cli.app import main
 from omega_ai.cli.price_view import PriceView
 from omega_ai.client import Connected, Gap
-from omega_ai.client.messages import Source
+from omega_ai.client.messages import Source, Status
 from omega_ai.tests.feed_server import FeedThread, quiet_settings
-from omega_ai.tests.unit.cli.test_price_view import PUBLISHED_NS, URL, connected, price
+from omega_ai.tests.unit.cli.test_price_view import PUBLISHED, PUBLISHED_NS, URL, connected, price
 
 
-def drawn(view: PriceView, now: float, *, width: int = 100, news: str = "") -> str:
+def drawn(
+    view: PriceView, now: float, *, width: int = 100, height: int = 24, news: str = "", utc: int = 0
+) -> str:
     """The screen as text."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(watch.draw(view, now, news))
+    console.print(watch.draw(view, now, news, utc=utc, width=width, height=height))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -77,6 +88,46 @@ def test_screen_fits_any_width(width: int) -> None:
     assert max(len(line.rstrip()) for line in drawn(view, 1.0, width=width).splitlines()) <= width
 
 
+def test_a_venue_that_gives_no_price_says_why() -> None:
+    """Also one that the price does not name yet: its connection does."""
+    view = PriceView(URL)
+    connected(view)
+    view.take(price(), now=1.0, utc_ns=PUBLISHED_NS)
+    status = Status(
+        epoch="e",
+        seq=1,
+        venue="bybit",
+        state="reconnecting",
+        age_ms=None,
+        timestamp=PUBLISHED,
+        detail="connection refused",
+    )
+    view.take(status, now=1.0, utc_ns=PUBLISHED_NS)
+    lines = {line.split()[0]: line for line in drawn(view, 1.0).splitlines() if line.strip()}
+    assert "not used: connection refused" in lines["bybit"]
+    assert lines["coinbase"].split()[-1] == "used"
+
+
+@pytest.mark.parametrize("height", [10, 16, 24, 50])
+def test_the_chart_takes_the_room_that_is_left_and_no_more(height: int) -> None:
+    """Nine venues, two lines of figures and one of news fit into 80 by 24, with a chart."""
+    view = PriceView(URL)
+    connected(view)
+    names = ("binance", "bitstamp", "bitstamp:USDT-USD", "bybit", "coinbase", "kraken", "okx", "x", "y")
+    sources = {name: Source(used=True, price=Decimal("61790.5"), age_ms=9) for name in names}
+    second = PUBLISHED_NS // 1_000_000_000
+    for step in range(100):
+        at = PUBLISHED_NS + step * 1_000_000_000
+        now = msgspec.structs.replace(price(str(61000 + step)), sources=sources)
+        view.take(now, now=float(step), utc_ns=at)
+    screen = drawn(view, 99.0, width=80, height=height, news="something happened", utc=second + 99)
+    lines = screen.rstrip("\n").splitlines()
+    assert len(lines) < max(height, 18)
+    assert ("█" in screen) == (height >= 24)
+    assert ("61,099.00" in lines[4]) == (height >= 24)
+    assert any(line.startswith("bitstamp:USDT-USD") for line in lines)
+
+
 def test_json_is_one_object_a_line_with_all_digits(capsys: pytest.CaptureFixture[str]) -> None:
     """Messages as on the wire, events with their name as type."""
     watch._show_json(price("61800.010"), None)
@@ -86,6 +137,50 @@ def test_json_is_one_object_a_line_with_all_digits(capsys: pytest.CaptureFixture
     assert json.loads(first)["type"] == "btc_price"
     assert json.loads(first)["timestamp"] == "2026-11-23T07:45:01.123456Z"
     assert json.loads(second) == {"type": "connected", "url": URL, "attempt": 1, "first": True}
+
+
+@pytest.mark.parametrize(("term", "drawn_in_place"), [("xterm", True), ("dumb", False)])
+def test_on_a_terminal_it_draws_in_place_and_on_a_dumb_one_it_prints_lines(
+    term: str, drawn_in_place: bool
+) -> None:
+    """Without the terminal's second screen, so that the last picture stays; the cursor comes back."""
+    with FeedThread(quiet_settings(source="simulated", price_interval_ms=100)) as feed:
+        text = in_terminal([feed.at.ws, "--count", "12"], term)
+    assert ("\x1b[" in text) == drawn_in_place
+    assert "\x1b[?1049h" not in text
+    assert text.rfind("\x1b[?25h") >= text.rfind("\x1b[?25l")
+    assert "SIMULATED" in text
+    assert ("prices/s" in text) == drawn_in_place
+    lines = re.findall(r"^\d\d:\d\d:\d\d\.\d{6} .* simulated seq \d+\r$", text, re.MULTILINE)
+    assert len(lines) == (0 if drawn_in_place else 12)
+
+
+def in_terminal(arguments: list[str], term: str) -> str:
+    """What ``omega watch`` writes to a terminal of 80 by 24."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "omega_ai", "watch", *arguments]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": term}
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while select.select([ours], [], [], 30.0)[0]:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # Linux says so when the other end is closed
+                break
+            if not part:
+                break
+            written += part
+        assert process.wait(30) == 0, written.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    return written.decode()
 
 
 def test_prices_go_to_standard_output_and_the_rest_to_standard_error(
