@@ -40,6 +40,7 @@ from omega_ai.data_feed.market import (
 
 _NS_PER_S = 1_000_000_000
 _ONE = Decimal(1)
+_ZERO = Decimal(0)
 _LEAST, _GREATEST = Decimal("0.1"), Decimal(1_000_000_000)
 
 
@@ -65,16 +66,45 @@ class IndexSettings(Struct, frozen=True):
 class _Market:
     """What one venue last said of one symbol. Times are of our clock."""
 
-    __slots__ = ("last", "last_ns", "last_timestamp_ns", "of_old", "quote", "quote_ns", "volume")
+    __slots__ = (
+        "fault",
+        "half_spread",
+        "last",
+        "last_ns",
+        "last_timestamp_ns",
+        "of_old",
+        "price",
+        "quote",
+        "quote_ns",
+        "shown",
+        "volume",
+    )
 
     def __init__(self) -> None:
         self.quote: Quote | None = None
         self.quote_ns = 0
+        # What follows from the quote alone. It is worked out once, not each time another venue has news.
+        self.price: Decimal | None = None
+        self.half_spread: Decimal | None = None
+        self.fault: str | None = None
+        self.shown: Decimal | None = None
         self.last: Decimal | None = None
         self.last_ns = 0
         self.last_timestamp_ns: int | None = None
         self.volume: Decimal | None = None
         self.of_old = False  # said on a connection that is gone
+
+    def take_quote(self, quote: Quote, settings: IndexSettings) -> None:
+        """The newest quote, and what follows from it."""
+        self.quote = quote
+        self.half_spread = half_spread = (quote.ask - quote.bid) / 2
+        self.price = price = quote.bid + half_spread
+        self.fault = None
+        if half_spread < 0:
+            self.fault = "crossed"
+        elif half_spread * 2 > settings.max_spread * price:
+            self.fault = "wide_spread"
+        self.shown = price.quantize(settings.quantum) if _LEAST <= price <= _GREATEST else None
 
 
 class _Part(Struct, frozen=True):
@@ -116,7 +146,7 @@ class PriceIndex:
             market = self._markets[key] = _Market()
             self._states.setdefault(event.venue, "live")
         if isinstance(event, Quote):
-            market.quote = event
+            market.take_quote(event, self._settings)
             market.quote_ns = min(event.received_ns, now_ns)
             market.of_old = False
         elif isinstance(event, Trade):
@@ -174,9 +204,13 @@ class PriceIndex:
         if price is not None and rate is not None and rate is not _ONE:
             price *= rate
             half_spread = None if half_spread is None else half_spread * rate
-        if price is not None and not _LEAST <= price <= _GREATEST:
+        shown: Decimal | None = None
+        if market is not None and price is not None and price is market.price and market.shown is not None:
+            shown = market.shown
+        elif price is not None and not _LEAST <= price <= _GREATEST:
             reason, price = "implausible", None
-        shown = None if price is None else price.quantize(self._settings.quantum)
+        elif price is not None:
+            shown = price.quantize(self._settings.quantum)
         if reason is not None or price is None or market is None:
             sources[venue] = SourcePrice(False, shown, age_ms, reason)
             return
@@ -195,16 +229,15 @@ class PriceIndex:
         half_spread: Decimal | None = None
         age_ns: int | None = None
         reason: str | None = "no_data"
-        if market is not None and (quote := market.quote) is not None:
-            age_ns = max(now_ns - market.quote_ns, 0)
-            half_spread = (quote.ask - quote.bid) / 2
-            price = quote.bid + half_spread
-            if half_spread < 0:
-                reason = "crossed"
-            elif half_spread * 2 > settings.max_spread * price:
-                reason = "wide_spread"
-            else:
-                reason = "stale" if age_ns > settings.max_quote_age_s * _NS_PER_S else None
+        if market is not None and market.quote is not None:
+            age_ns = now_ns - market.quote_ns
+            if age_ns < 0:
+                age_ns = 0
+            half_spread = market.half_spread
+            price = market.price
+            reason = market.fault
+            if reason is None and age_ns > settings.max_quote_age_s * _NS_PER_S:
+                reason = "stale"
         elif market is not None and market.last is not None:
             # Venues repeat old trades upon a subscribe: what arrives now may have happened long ago.
             age_ns = max(now_ns - market.last_ns, now_ns - (market.last_timestamp_ns or 0), 0)
@@ -243,25 +276,29 @@ class PriceIndex:
         return assumed, "assumed_usdt_rate"
 
     def _combine(self, parts: dict[str, _Part], sources: dict[str, SourcePrice]) -> BtcPrice:
-        median = _median([part.price for part in parts.values()])
+        prices = sorted([part.price for part in parts.values()])
+        median = _middle(prices)
         reach = median * self._settings.clamp
         low, high = median - reach, median + reach
-        total = Decimal(0)
-        for venue, part in parts.items():
-            clamped = min(max(part.price, low), high)
-            if clamped != part.price:
-                sources[venue] = structs.replace(sources[venue], reason="clamped")
-            total += clamped
+        if low <= prices[0] and prices[-1] <= high:
+            total = sum(prices, _ZERO)
+        else:
+            total = _ZERO
+            for venue, part in parts.items():
+                clamped = min(max(part.price, low), high)
+                if clamped != part.price:
+                    sources[venue] = structs.replace(sources[venue], reason="clamped")
+                total += clamped
         price = total / len(parts)
         halves = [part.half_spread for part in parts.values() if part.half_spread is not None]
-        half = sum(halves, Decimal(0)) / len(halves) if halves else None
+        half = sum(halves, _ZERO) / len(halves) if halves else None
         volumes = [part.volume for part in parts.values() if part.volume is not None]
         times = [part.timestamp_ns for part in parts.values() if part.timestamp_ns is not None]
         state: PriceState = "live" if len(parts) >= 3 else "degraded"
         quantum = self._settings.quantum
         return BtcPrice(
             price=price.quantize(quantum),
-            volume=sum(volumes, Decimal(0)) if volumes else None,
+            volume=sum(volumes, _ZERO) if volumes else None,
             bid=None if half is None else (price - half).quantize(quantum),
             ask=None if half is None else (price + half).quantize(quantum),
             source_timestamp_ns=max(times, default=None),
@@ -287,7 +324,10 @@ class PriceIndex:
 
 
 def _median(values: list[Decimal]) -> Decimal:
-    ordered = sorted(values)
+    return _middle(sorted(values))
+
+
+def _middle(ordered: list[Decimal]) -> Decimal:
     middle = len(ordered) // 2
     if len(ordered) % 2:
         return ordered[middle]
