@@ -124,7 +124,8 @@ class SentinelRedis(_GroupRedis):
 
     @property
     def url(self) -> str:
-        return self._group.url
+        # True here: whoever takes over has all that was acknowledged.
+        return self._group.url + "?durable=yes"
 
     def owner(self, channel: str) -> ValkeyProcess | None:
         with contextlib.suppress(AssertionError, StopIteration, IndexError, ValueError):
@@ -154,7 +155,8 @@ class ClusterRedis(_GroupRedis):
 
     @property
     def url(self) -> str:
-        return self._group.url
+        # True here: whoever takes over has all that was acknowledged.
+        return self._group.url + "?durable=yes"
 
     def owner(self, channel: str) -> ValkeyProcess | None:
         for node in self._group.processes:
