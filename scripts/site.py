@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Build the documents as a site, in which nothing is loaded from elsewhere; a warning is an error.
 
-``docs/`` and the documents at the root of the project are laid together in one folder, with links between them
-set right, and handed to Sphinx. Pages that the order below does not name come at the end of their section.
+``docs/`` and the documents at the root of the project are laid together in one folder, with links between
+them set right, and handed to Sphinx. Pages that the order below does not name come at the end of their
+section.
 """
 
 from __future__ import annotations

@@ -16,27 +16,31 @@ from omega_ai.data_feed.websocket.session import Session
 
 @contextmanager
 def resume_short() -> Iterator[None]:
-    """Hub: whoever resumes from memory gets one message too few."""
-    missed = Hub.missed
+    """Hub: whoever resumes gets one message too few."""
+    replay = Hub.replay
 
-    def short(self: Any, channel: str, since: Any) -> Any:
-        frames = missed(self, channel, since)
-        return frames[1:] if frames else frames
+    def short(self: Any, session: Any, subscription: Any, since: Any, backlog: Any) -> None:
+        later = since._replace(seq=since.seq + 1)
+        replay(self, session, subscription, later if later.seq <= backlog.last else since, backlog)
 
-    with mock.patch.object(Hub, "missed", short):
+    with mock.patch.object(Hub, "replay", short):
         yield
 
 
 @contextmanager
 def resume_long() -> Iterator[None]:
-    """Hub: whoever resumes from memory gets its last message again."""
-    missed = Hub.missed
+    """Hub: whoever resumes gets its last message again."""
+    replay = Hub.replay
 
-    def long(self: Any, channel: str, since: Any) -> Any:
+    def long(self: Any, session: Any, subscription: Any, since: Any, backlog: Any) -> None:
         earlier = since._replace(seq=since.seq - 1)
-        return missed(self, channel, earlier) if since.seq > 1 else missed(self, channel, since)
+        known = self.backlog(subscription.channel, earlier) if earlier.seq > 0 else None
+        if known is None:
+            replay(self, session, subscription, since, backlog)
+        else:
+            replay(self, session, subscription, earlier, known)
 
-    with mock.patch.object(Hub, "missed", long):
+    with mock.patch.object(Hub, "replay", long):
         yield
 
 
