@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -152,3 +153,14 @@ async def serving(
         while site.peers:
             await asyncio.sleep(0.01)
         await server.wait_closed()
+
+
+async def _serve_until_told() -> None:
+    """As a process of its own: says where it is, and ends when standard input does."""
+    async with serving() as (url, _):
+        print(url, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve_until_told())
