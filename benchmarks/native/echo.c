@@ -4,7 +4,7 @@
 //   cc -O2 -o echo echo.c
 //   echo port=9001 [lose=0.01] [double=0.01] [swap=0.01] [corrupt=0.01] [seed=1]
 //
-// It prints "ready PORT", and at the end one JSON object. A message suffers at most one of the faults. A swapped
+// It prints "ready PORT", and at the end, and on SIGUSR1, one JSON object. A message suffers at most one of the faults. A swapped
 // message is held back until the next one of its connection has been sent; if none comes within 50 ms, it is sent.
 #include "common.h"
 #include <netinet/in.h>
@@ -27,9 +27,18 @@ static size_t out_size;
 static int poll_fd, top;
 static double lose, twice, swap, corrupt;
 static uint64_t state, messages, lost, doubled, swapped, corrupted, held_now;
-static volatile sig_atomic_t ended;
+static volatile sig_atomic_t ended, asked;
 
 static void end(int signal) { (void)signal; ended = 1; }
+
+static void ask(int signal) { (void)signal; asked = 1; }
+
+static void tell(void) {
+  printf("{\"messages\": %llu, \"lost\": %llu, \"doubled\": %llu, \"swapped\": %llu, \"corrupted\": %llu}\n",
+         (unsigned long long)messages, (unsigned long long)lost, (unsigned long long)doubled,
+         (unsigned long long)swapped, (unsigned long long)corrupted);
+  fflush(stdout);
+}
 
 static double chance(void) {  // xorshift64*
   state ^= state >> 12;
@@ -271,12 +280,17 @@ int main(int argc, char **argv) {
   watch(listener, EPOLLIN, EPOLL_CTL_ADD);
   signal(SIGTERM, end);
   signal(SIGINT, end);
+  signal(SIGUSR1, ask);
   signal(SIGPIPE, SIG_IGN);
   printf("ready %d\n", ntohs(address.sin_port));
   fflush(stdout);
   while (!ended) {
     struct epoll_event events[512];
-    int n = epoll_wait(poll_fd, events, 512, held_now ? 50 : -1);
+    int n = epoll_wait(poll_fd, events, 512, held_now ? 50 : 200);
+    if (asked) {
+      asked = 0;
+      tell();
+    }
     if (n == 0)
       for (int fd = 0; fd <= top; fd++)
         if (clients[fd].held && !clients[fd].blocked) {
@@ -298,8 +312,6 @@ int main(int argc, char **argv) {
       }
     }
   }
-  printf("{\"messages\": %llu, \"lost\": %llu, \"doubled\": %llu, \"swapped\": %llu, \"corrupted\": %llu}\n",
-         (unsigned long long)messages, (unsigned long long)lost, (unsigned long long)doubled,
-         (unsigned long long)swapped, (unsigned long long)corrupted);
+  tell();
   return 0;
 }

@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from omega_ai.testkit.load import worker as worker_module
 from omega_ai.testkit.load.engine import run_load
+from omega_ai.testkit.load.poller import SelectorPoller
 from omega_ai.testkit.load.tally import Tally
 from omega_ai.testkit.load.worker import Done, Reports, Seen, Worker
 from omega_ai.tests.integration.testkit.load.server import serving
@@ -84,6 +86,21 @@ def run_here(worker: Worker, out: io.BytesIO) -> tuple[Tally, list[Seen]]:
     done = reports[-1]
     assert isinstance(done, Done)
     return done.tally, [report for report in reports if isinstance(report, Seen)]
+
+
+async def test_it_runs_where_there_is_no_epoll(monkeypatch):
+    """macOS, for one: with what selectors has."""
+    monkeypatch.setattr(worker_module, "open_poller", SelectorPoller)
+    async with serving() as (url, _):
+        reading, writing = os.pipe()
+        out = io.BytesIO()
+        try:
+            worker = Worker(plan_for(url, echoes(rate=200.0, churn=5.0), duration_s=0.6), 0, out, reading)
+            tally, _ = await asyncio.to_thread(run_here, worker, out)
+        finally:
+            os.close(reading)
+            os.close(writing)
+    assert tally.delivery().delivered == tally.total.counts.sent == 120
 
 
 async def test_a_wall_clock_that_jumps_changes_nothing(monkeypatch):
