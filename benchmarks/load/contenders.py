@@ -124,7 +124,7 @@ class Locust(Contender):
             "-r",
             str(max(50, task.clients // 5)),
             "-t",
-            f"{task.seconds + 1}s",
+            f"{task.seconds + 1:.0f}s",
         ]
         command += ["--csv", str(task.directory / "locust"), "--only-summary", "--host", "http://unused"]
         return _popen(command, {"URL": task.url, "RATE": task.rate})

@@ -125,12 +125,16 @@ async def test_churn_is_ours_and_no_fault_of_the_servers():
 
 
 async def test_who_is_refused_tries_again_and_it_is_told():
+    """What was due meanwhile is sent late, and its latency counts from when it was due."""
     async with serving(Behaviour(refuse_first=2)) as (url, _):
-        tally = await run_load(plan_for(url, echoes(clients=3, rate=60.0, reconnect_s=0.1)))
+        tally = await run_load(plan_for(url, echoes(clients=3, rate=60.0, reconnect_s=0.5)))
     assert tally.total.errors == {"handshake: HTTP 503": 2}
     counts = tally.total.counts
     assert (counts.refused, counts.connected, counts.connects_intended) == (2, 3, 5)
     assert counts.sent == counts.intended == 60
+    assert tally.total.latency.maximum > 0.4e9
+    assert tally.total.latency.above(50_000_000) >= 16  # of two clients, all that was due in 0.45 s
+    assert tally.total.connect.count == 3
 
 
 async def test_nobody_there_is_an_error_and_not_a_wait():
