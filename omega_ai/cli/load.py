@@ -12,21 +12,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from omega_ai import __version__
 from omega_ai.cli.durations import parse_duration
 from omega_ai.cli.exit_codes import UsageError
+from omega_ai.cli.load_levels import Levels, try_levels
 from omega_ai.cli.running import run
 from omega_ai.cli.terminal import command_line, console, say
 from omega_ai.core.certificates import CertificateError
 from omega_ai.core.timestamps import format_utc, parse_utc
 from omega_ai.testkit.connection import Address, ConnectFailed
 from omega_ai.testkit.load.building import Wish, parse_rate, parse_shard, planned
+from omega_ai.testkit.load.cases import WARM_UP
 from omega_ai.testkit.load.engine import LoadError
-from omega_ai.testkit.load.plan import PlanError
+from omega_ai.testkit.load.plan import LoadPlan, PlanError
 from omega_ai.testkit.load.record import LoadRecord, result_parts
 from omega_ai.testkit.load.scenario import ScenarioError, load_scenario
 from omega_ai.testkit.load.screen import LoadScreen, summary
@@ -53,7 +55,17 @@ def load(
     shape: str = "constant",
     poisson: Annotated[bool, Parameter(negative="")] = False,
     scenario: str | None = None,
+    scale_clients: float = 1.0,
+    scale_rate: float = 1.0,
+    scale_time: float = 1.0,
     threshold: tuple[str, ...] = (),
+    find: tuple[str, ...] = (),
+    stress: Annotated[bool, Parameter(negative="")] = False,
+    soak: Annotated[bool, Parameter(negative="")] = False,
+    vary: Literal["rate", "clients"] = "rate",
+    step: str = "5s",
+    highest: float | None = None,
+    budget: str = "10m",
     workers: int | None = None,
     lag_limit: str = "10ms",
     source: tuple[str, ...] = (),
@@ -62,6 +74,7 @@ def load(
     token: str | None = None,
     server_pid: int | None = None,
     server_metrics: str | None = None,
+    server_metric: tuple[str, ...] = (),
     metrics_port: int | None = None,
     start_at: str | None = None,
     shard: str | None = None,
@@ -93,8 +106,18 @@ def load(
         poisson: Messages come at random times with that rate.
         scenario: A scenario: a TOML or Python file, or the name of one that comes with the test kit. It says
             who comes and when, instead of the options above.
+        scale_clients: So many times the clients of the scenario.
+        scale_rate: So many times its messages by the second.
+        scale_time: So many times its length.
         threshold: A bound that must hold (repeatable), such as 'latency.p99 < 5ms', 'lost == 0' or
             'each 10s: errors == 0 or stop'.
+        find: Search for the highest rate at which this bound holds (repeatable): 'latency.p99 < 10ms'.
+        stress: Raise the rate until the server breaks; say what broke first, and whether it recovers.
+        soak: End with a verdict on growth of memory, descriptors and latency.
+        vary: What --find and --stress raise: rate, or clients.
+        step: How long each of their levels lasts.
+        highest: Level that they do not exceed.
+        budget: Time after which --find tries no further level.
         workers: Processes, at most one a core.
         lag_limit: How late the generator itself may be (99th percentile) before the run is invalid.
         source: Local address to connect from (repeatable), each in turn: beyond 28,000 connections.
@@ -103,6 +126,7 @@ def load(
         token: Token to show to the server. Better given as OMEGA_TOKEN: others can see a command line.
         server_pid: Process of the server on this machine, to watch its memory, CPU and descriptors.
         server_metrics: The server's Prometheus page, to watch the same.
+        server_metric: A further metric of that page to watch (repeatable).
         metrics_port: Show the run to Prometheus on this port of 127.0.0.1; 0 picks a free one.
         start_at: When to start, UTC: 2026-01-31T12:00:00Z. For several machines.
         shard: Which part of the load this machine makes: 2/5. Then: omega report merge.
@@ -136,6 +160,22 @@ def load(
             Address.of(address)
         for text in threshold:
             parse_threshold(text)
+        if stress and find:
+            raise PlanError("--find and --stress: one after the other")
+        if (stress or find) and parts[1] > 1:
+            raise PlanError("--shard: a search and a stress test are made from one machine")
+        if min(scale_clients, scale_rate, scale_time) <= 0:
+            raise PlanError("a scale is above 0")
+        levels = None
+        if stress or find:
+            levels = Levels(
+                find=find,
+                vary=vary,
+                step_s=parse_duration(step),
+                highest=highest,
+                budget_s=parse_duration(budget),
+            )
+            levels.check()
         order = Order(
             urls=(url, *more_urls),
             scenario=scenario,
@@ -153,7 +193,10 @@ def load(
             fields=fields,
             profile=None if profile is None else load_profile(profile),
             thresholds=threshold,
-            view=ServerView(pid=server_pid, metrics_url=server_metrics),
+            view=ServerView(pid=server_pid, metrics_url=server_metrics, metric_names=server_metric),
+            scale=(scale_clients, scale_rate, scale_time),
+            soak=soak,
+            levels=levels,
             metrics_port=metrics_port,
         )
         result = run(_load(order))
@@ -185,6 +228,11 @@ class Order:
     thresholds: tuple[str, ...]
     view: ServerView
     metrics_port: int | None
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Of the scenario: clients, rates, time."""
+    soak: bool = False
+    levels: Levels | None = None
+    """A search or a stress test, instead of one run."""
 
 
 async def _load(order: Order) -> RunResult:
@@ -196,6 +244,12 @@ async def _load(order: Order) -> RunResult:
     say(f"profile {plan.profile.name}, seed {plan.seed}")
     for group in plan.groups:
         say(f"  {group.clients} x {group.title}" + (f": {group.messages}" if group.messages else ""))
+    if order.levels is not None:
+        target = _facts(plan, found)
+        again = _again(plan.seed)
+        result = await try_levels(order.levels, plan, session.thresholds, session.view, target, again)
+        show(result, screen)
+        return result
     with LoadScreen(plan, console(wrap=True)) as live, _stoppable() as stop:
         session.on_window = live.seen
         session.on_metrics = lambda where: say(f"Prometheus: {where}")
@@ -226,10 +280,13 @@ def _session(order: Order, profile: Profile) -> Session:
         plan = planned(order.wish, order.urls, profile, **order.fields)
         thresholds, warm_up, soak = order.thresholds, 0.0, False
     else:
-        scenario = load_scenario(order.scenario)
+        clients, rate, time = order.scale
+        scenario = load_scenario(order.scenario).scaled(clients=clients, rate=rate, time=time)
         plan = scenario.plan(order.urls, profile, **order.fields)
         thresholds = (*scenario.thresholds, *order.thresholds)
         warm_up, soak = scenario.warm_up_s, scenario.soak
+    if order.soak:
+        soak, warm_up = True, warm_up or WARM_UP * plan.duration_s
     plan.check()
     return Session(
         plan=plan,
@@ -255,16 +312,10 @@ def _somebody_came(record: LoadRecord) -> None:
 def result_of(record: LoadRecord, found: Probe) -> RunResult:
     """The result of a run, for reports."""
     plan, tally = record.plan, record.tally
-    command = shlex.join([command_line(), *_repeated(sys.argv[1:], plan.seed)])
+    command = _again(plan.seed)
     parts = result_parts(record, reproduce=command)
     return RunResult(
-        target=TargetFacts(
-            url=plan.urls[0],
-            profile=plan.profile.name,
-            server=found.server,
-            facts=found.facts,
-            limits=found.limits,
-        ),
+        target=_facts(plan, found),
         seed=plan.seed,
         started=format_utc(tally.started_utc_ns),
         duration_s=tally.duration_s,
@@ -281,6 +332,20 @@ def result_of(record: LoadRecord, found: Probe) -> RunResult:
         command=command,
         load=record.to_builtins(),
     )
+
+
+def _facts(plan: LoadPlan, found: Probe) -> TargetFacts:
+    return TargetFacts(
+        url=plan.urls[0],
+        profile=plan.profile.name,
+        server=found.server,
+        facts=found.facts,
+        limits=found.limits,
+    )
+
+
+def _again(seed: int) -> str:
+    return shlex.join([command_line(), *_repeated(sys.argv[1:], seed)])
 
 
 def _repeated(arguments: list[str], seed: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from omega_ai.cli.exit_codes import UsageError
 from omega_ai.cli.terminal import console
+from omega_ai.testkit.load.engine import run_load
 from omega_ai.testkit.load.levels import Vary, level_of
 from omega_ai.testkit.load.outcome import UNITS, of_search, of_stress
 from omega_ai.testkit.load.plan import LoadPlan
@@ -19,7 +20,7 @@ from omega_ai.testkit.load.session import ServerView
 from omega_ai.testkit.load.stress import Rung, stress
 from omega_ai.testkit.load.tally import Window
 from omega_ai.testkit.load.thresholds import Threshold, parse_threshold
-from omega_ai.testkit.load.trial import Trials
+from omega_ai.testkit.load.trial import RunLoad, Trials
 from omega_ai.testkit.load.watching import Watch
 from omega_ai.testkit.result import RunResult, TargetFacts
 from omega_ai.testkit.verdict import Verdict
@@ -61,10 +62,11 @@ class Levels:
 async def try_levels(
     levels: Levels,
     plan: LoadPlan,
-    thresholds: tuple[str, ...],
+    thresholds: Sequence[str],
     view: ServerView,
     facts: TargetFacts,
     command: str,
+    run: RunLoad = run_load,
 ) -> RunResult:
     """Carry it out; the result is one case.
 
@@ -105,6 +107,7 @@ async def try_levels(
             thresholds=bounds,
             watch=watch,
             on_window=show_window,
+            run=run,
         )
         if status is not None:
             status.start()
@@ -112,9 +115,11 @@ async def try_levels(
             if levels.find:
                 limits = Bounds(start=start, highest=highest, budget_s=levels.budget_s)
                 found = await find(Search(limits, levels.vary == "clients"), trials.step, show_step)
-                return of_search(
+                result = of_search(
                     found, levels.vary, facts, seed=plan.seed, started_utc_ns=began, command=command
                 )
+                screen.print(result.cases[0].finding, soft_wrap=True, markup=False)
+                return result
             stressed = await stress(
                 trials,
                 start=start,
@@ -126,7 +131,7 @@ async def try_levels(
         finally:
             if status is not None:
                 status.stop()
-    return of_stress(
+    result = of_stress(
         stressed,
         levels.vary,
         facts,
@@ -135,6 +140,8 @@ async def try_levels(
         seconds=time.monotonic() - clock,
         command=command,
     )
+    screen.print(result.cases[0].finding, soft_wrap=True, markup=False)
+    return result
 
 
 @asynccontextmanager

@@ -5,7 +5,9 @@ What cannot be decided (a message on its way when the connection ended) is no pa
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from omega_ai.testkit import checkers
 from omega_ai.testkit.checkers.model import Check
@@ -13,6 +15,9 @@ from omega_ai.testkit.reading import Reading
 from omega_ai.testkit.report.machines import wire_text
 from omega_ai.testkit.result import Severity
 from omega_ai.testkit.verdict import Verdict
+
+if TYPE_CHECKING:
+    from omega_ai.testkit.load.record import LoadRecord
 
 
 class Watched(Protocol):
@@ -82,6 +87,29 @@ def assert_delivered(watched: Watched, *, grace_s: float = 1.0) -> None:
     assert_in_order(watched)
     assert_not_corrupted(watched)
     assert_nothing_unexpected(watched)
+
+
+def assert_thresholds(run: LoadRecord, *expressions: str) -> None:
+    """Every bound holds in a load run: ``latency.p99 < 5ms``, ``each 2s: lost == 0`` (docs/testkit/load.md).
+
+    A run in which the generator itself was late proves nothing, and a bound that cannot be judged is none
+    that holds: both raise.
+    """
+    from omega_ai.testkit.load.record import result_parts
+
+    __tracebackhide__ = True  # pytest shows the caller's line
+    if not expressions:
+        raise TypeError("assert_thresholds: which bounds are to hold?")
+    parts = result_parts(msgspec.structs.replace(run, thresholds=expressions))
+    lines = [f"unknown: {reason}" for reason in parts.invalid]
+    lines += [
+        f"{result.verdict}: {result.expression}: {result.observed}"
+        + ("" if result.where == "run" else f" ({result.where})")
+        for result in parts.thresholds
+        if result.verdict is not Verdict.PASS
+    ]
+    if lines:
+        raise AssertionError("\n".join(lines))
 
 
 def _demand(check: Check) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from omega_ai.testkit.case import Case
     from omega_ai.testkit.context import Context
+    from omega_ai.testkit.load.record import LoadRecord
     from omega_ai.testkit.portal import Portal, Tester
     from omega_ai.testkit.result import CaseResult, SuiteResult
     from omega_ai.testkit.target import Target
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 _SEED = pytest.StashKey[int]()
 _TARGETS = pytest.StashKey[dict[str, "Target"]]()
 WIRE_LINES = 60
+LAG_LIMIT_S = 0.05
+"""How late the generator may be: machines on which tests are run are busy."""
+LOAD_LIMIT_S = 90.0
+"""How much longer than its plan a load run may take."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -341,6 +346,44 @@ def ws(ws_context: Context, ws_portal: Portal) -> Iterator[Tester]:
         yield Tester(ws_portal, ws_context)
     finally:
         ws_portal.call(ws_context.release())
+
+
+@pytest.fixture
+def ws_load(pytestconfig: pytest.Config, ws_target: Target, ws_portal: Portal) -> Callable[..., LoadRecord]:
+    """Puts load on the server under test: ``ws_load(clients=50, rate=100, seconds=5)``; what was seen.
+
+    Also ``ws_load(scenario="market-open")``, or a ``Scenario``. A run in which the generator was later than
+    ``lag_limit_s`` (50 ms) proves nothing. See ``assert_thresholds``.
+    """
+
+    def load(
+        *,
+        clients: int = 10,
+        rate: float | None = None,
+        seconds: float = 2.0,
+        scenario: Any = None,
+        lag_limit_s: float = LAG_LIMIT_S,
+    ) -> LoadRecord:
+        from omega_ai.testkit.load.building import Wish, planned
+        from omega_ai.testkit.load.scenario import load_scenario
+        from omega_ai.testkit.load.session import ServerView, Session
+
+        profile, urls = ws_target.profile, (ws_target.url,)
+        fields: dict[str, Any] = {
+            "seed": pytestconfig.stash[_SEED],
+            "token": ws_target.token,
+            "lag_limit_s": lag_limit_s,
+        }
+        if isinstance(scenario, str):
+            scenario = load_scenario(scenario)
+        if scenario is None:
+            plan = planned(Wish(clients=clients, rate=rate, duration_s=seconds), urls, profile, **fields)
+        else:
+            plan = scenario.plan(urls, profile, **fields)
+        session = Session(plan, view=ServerView(pid=ws_target.pid))
+        return ws_portal.call(session.carry_out(), limit=plan.duration_s + plan.grace_s + LOAD_LIMIT_S)
+
+    return load
 
 
 @pytest.hookimpl(wrapper=True)

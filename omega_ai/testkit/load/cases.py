@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SUITE: Final = "load"
 GROWING: Final = ("rss", "descriptors", "p99")
 """What a soak's verdict is on."""
+WARM_UP: Final = 0.2
+"""Share of a soak that is left out of its verdict, if nothing else was said."""
 _SLOPES: Final = {"B": Dimension.BYTE_RATE, "ns": Dimension.TIME_RATE}
 
 

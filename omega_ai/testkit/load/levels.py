@@ -16,6 +16,8 @@ Vary = Literal["rate", "clients"]
 
 SETTLE_S: Final = 1.0
 """At the beginning of a level, what is left out of its times: clients come, caches fill."""
+GRACE_S: Final = 10.0
+"""How long is waited for what is on its way: what comes late is late, and not lost."""
 LONGEST_S: Final = 60.0
 """A level does not last longer, even if it then has too few messages for a percentile."""
 
@@ -46,7 +48,13 @@ def at_level(plan: LoadPlan, vary: Vary, level: float, seconds: float) -> LoadPl
         count = max(1, round(group.clients * by)) if vary == "clients" else group.clients
         more = count / group.clients if vary == "clients" else by
         groups.append(_steady(group, count, _rate(group, plan.duration_s) * more))
-    return msgspec.structs.replace(plan, groups=tuple(groups), duration_s=SETTLE_S + seconds, phases=())
+    return msgspec.structs.replace(
+        plan,
+        groups=tuple(groups),
+        duration_s=SETTLE_S + seconds,
+        phases=(),
+        grace_s=max(plan.grace_s, GRACE_S),
+    )
 
 
 def _rate(group: Group, duration_s: float) -> float:

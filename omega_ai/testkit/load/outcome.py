@@ -90,7 +90,7 @@ def of_stress(
         verdict=stressed.verdict,
         expectation="it may become slow or refuse, but it delivers rightly, and recovers when the load goes",
         finding=f"{stressed.text} ({unit})",
-        findings=tuple(findings),
+        findings=tuple(sorted(findings, key=lambda finding: finding.severity is Severity.NOTE)),
         figures={} if stressed.held is None else {f"held_{vary}": stressed.held},
         reproduce=command,
     )

@@ -101,11 +101,6 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 found.append(f"thresholds, number {number}: no phase {threshold.phase!r}; {known}")
         return found
 
-    def soaking(self) -> Scenario:
-        """With a verdict on growth at its end; a fifth of it is warm-up, if nothing else was said."""
-        warm_up = self.warm_up_s or 0.2 * self.duration_s
-        return msgspec.structs.replace(self, soak=True, warm_up_s=warm_up)
-
     def scaled(self, *, clients: float = 1.0, rate: float = 1.0, time: float = 1.0) -> Scenario:
         """With so many times the clients, the rates and the time; each group keeps at least one client.
 

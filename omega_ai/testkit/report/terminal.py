@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from omega_ai.testkit.case import Case
-from omega_ai.testkit.result import CaseResult, Finding, RunResult, Severity, SuiteResult
+from omega_ai.testkit.result import CaseResult, Finding, RunResult, Severity, SuiteResult, ThresholdResult
 from omega_ai.testkit.target import Target
 from omega_ai.testkit.verdict import Verdict
 
@@ -116,6 +116,8 @@ def show(result: RunResult, console: Console) -> None:
         print_(_skipped(skipped))
     for limit in result.target.limits:
         print_(Text(f"Not checked: {limit}.", style="dim"))
+    for threshold in result.thresholds:
+        print_(threshold_line(threshold))
     for reason in result.invalid:
         print_(Text(f"Invalid: {reason}.", style="yellow"))
     print_(_table(result))
@@ -139,6 +141,16 @@ def case_line(result: CaseResult) -> Text:
     )
     line.append(f"  ({printable(result.finding)})", style="dim" if result.verdict is Verdict.PASS else style)
     return line
+
+
+def threshold_line(result: ThresholdResult) -> Text:
+    """One bound in one line: whether it held, and what was observed."""
+    where = "" if result.where == "run" else f" ({result.where})"
+    return Text.assemble(
+        "  ",
+        (f"{_LABELS[result.verdict]:<{_WIDTH}}", _STYLES[result.verdict]),
+        printable(f"{result.expression}: {result.observed}{where}"),
+    )
 
 
 def printable(text: str) -> str:

@@ -246,3 +246,30 @@ def test_loading_it_imports_nothing_of_the_test_kit(pytester: pytest.Pytester) -
         "    assert loaded == {'omega_ai', 'omega_ai.testkit', 'omega_ai.testkit.pytest_plugin'}\n"
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+LOAD = """
+import pytest
+from omega_ai.testkit.assertions import assert_thresholds
+
+def test_load(ws_load):
+    run = ws_load(clients=5, rate=100, seconds=1, lag_limit_s=20)
+    assert_thresholds(run, "lost == 0", "latency.p99 < 10s", "received > 50")
+    with pytest.raises(AssertionError, match="fail: latency.p50 < 1ns: "):
+        assert_thresholds(run, "latency.p50 < 1ns")
+    with pytest.raises(AssertionError, match="unknown: cpu.max < 1%: not measured"):
+        assert_thresholds(run, "cpu.max < 1%")
+    with pytest.raises(TypeError):
+        assert_thresholds(run)
+"""
+
+
+def test_load_and_thresholds_in_a_test(project: pytest.Pytester) -> None:
+    """On a right server; on one that loses, the loss is named."""
+    project.makepyfile(test_mine=LOAD)
+    arguments = ("--ws-profile", "echo", "-p", "no:cacheprovider")
+    right = project.runpytest_subprocess("--ws-server", command(), *arguments)
+    right.assert_outcomes(passed=1)
+    losing = project.runpytest_subprocess("--ws-server", command(lose=10), *arguments)
+    losing.assert_outcomes(failed=1)
+    losing.stdout.fnmatch_lines(["*fail: lost == 0: *"])
