@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import secrets
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,8 @@ def test(
     ca: Path | None = None,
     token: str | None = None,
     contract: str | None = None,
+    server_pid: int | None = None,
+    server_metrics: str | None = None,
     client: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     client_port: int = 0,
     report_dir: Path | None = None,
@@ -72,6 +75,8 @@ def test(
             what it is sent; or - to wait for a client that is started by hand.
         client_port: Port on which a client under test is waited for; 0 takes a free one.
         token: Token to show to the server. Better given as OMEGA_TOKEN: others can see a command line.
+        server_pid: Process of the server on this machine, to see in a soak what it takes.
+        server_metrics: Its metrics page for Prometheus, to see the same: http://HOST:PORT/metrics.
         report_dir: Write every kind of report into this directory.
         junit: Write a JUnit report to this file.
         json: Write the result as JSON to this file; - is standard output.
@@ -98,6 +103,8 @@ def test(
         "ca": ca,
         "client": client,
         "contract": contract,
+        "server-pid": server_pid,
+        "server-metrics": server_metrics,
     }
     again = Again(url, {name: str(value) for name, value in options.items() if value is not None}, chosen)
     if client is not None:
@@ -109,9 +116,8 @@ def test(
         if client is not None:
             result = run(test_client(command, client_port, suites, case, chosen, again))
         else:
-            result = run(
-                _test(url, known, suites, case, secure_url, ca, token, promised, chosen, again, start)
-            )
+            asked = Asked(url, known, secure_url, ca, token, promised, start, server_pid, server_metrics)
+            result = run(_test(asked, suites, case, chosen, again))
     except (ProfileError, ContractError, ServerFailed, CertificateError, ReportError) as error:
         raise UsageError(f"{error}.") from None
     except NoClient as error:
@@ -210,40 +216,67 @@ async def test_client(
         raise UsageError(f"port {port} cannot be listened on: {reason}.") from None
 
 
-async def _test(
-    url: str | None,
-    profile: Profile | None,
-    suites: list[Suite],
-    cases: tuple[str, ...],
-    secure_url: str | None,
-    ca: Path | None,
-    token: str | None,
-    contract: Contract | None,
-    seed: int,
-    again: Again,
-    start: str | None = None,
-) -> RunResult:
-    server: ServerProcess | None = None
-    try:
-        if start is not None:
-            server = await started(start, url)
-            url = server.url
-        if url is None:
-            server = own = OwnServer()
-            await own.start()
-            assert own.url is not None  # noqa: S101 - it is up
-            known = profile or load_profile("omega")
-            target = Target(own.url, known, own.secure_url, ca or own.ca, token, control=own)
-            target.limits = limits_of(known)
-        else:
-            target = Target(url, profile or Profile(name="unknown"), secure_url, ca, token, control=server)
-            if profile is None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The server that is to be tested, as the command line names it."""
+
+    url: str | None
+    profile: Profile | None
+    secure_url: str | None
+    ca: Path | None
+    token: str | None
+    contract: Contract | None
+    start: str | None
+    server_pid: int | None
+    server_metrics: str | None
+
+    async def target(self, seed: int) -> tuple[Target, ServerProcess | None]:
+        """Reach it, starting it first if it is ours or its command was given; whoever asks stops it."""
+        if self.url is None and self.start is None:
+            return await self._own()
+        server = None if self.start is None else await started(self.start, self.url)
+        url = self.url if server is None else server.url
+        assert url is not None  # noqa: S101 - given, or where the server was started
+        try:
+            target = Target(
+                url,
+                self.profile or Profile(name="unknown"),
+                self.secure_url,
+                self.ca,
+                self.token,
+                control=server,
+            )
+            target.server_pid, target.server_metrics = self.server_pid, self.server_metrics
+            if self.profile is None:
                 found = await probe(target, seed=seed)
                 target.profile, target.facts = found.profile, found.facts
                 target.limits, target.server = found.limits, found.server
             else:
-                target.limits = limits_of(profile)
-        target.contract = contract
+                target.limits = limits_of(self.profile)
+        except BaseException:
+            if server is not None:
+                await server.stop()
+            raise
+        return target, server
+
+    async def _own(self) -> tuple[Target, ServerProcess]:
+        server = OwnServer()
+        await server.start()
+        assert server.url is not None  # noqa: S101 - it is up
+        known = self.profile or load_profile("omega")
+        target = Target(
+            server.url, known, server.secure_url, self.ca or server.ca, self.token, control=server
+        )
+        target.limits = limits_of(known)
+        return target, server
+
+
+async def _test(
+    asked: Asked, suites: list[Suite], cases: tuple[str, ...], seed: int, again: Again
+) -> RunResult:
+    target, server = await asked.target(seed)
+    try:
+        target.contract = asked.contract
         with Screen(target, seed) as screen:
             runner = Runner(target, seed=seed, observer=screen, reproduce=again.case, only=cases)
             result = await runner.run(suites, command=again.run(suites))

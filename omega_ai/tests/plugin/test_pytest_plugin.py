@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import metadata
 
 import pytest
+
+from omega_ai.tests.conftest import ROOT
 
 pytest_plugins = ["pytester"]
 
@@ -273,3 +276,14 @@ def test_load_and_thresholds_in_a_test(project: pytest.Pytester) -> None:
     losing = project.runpytest_subprocess("--ws-server", command(lose=10), *arguments)
     losing.assert_outcomes(failed=1)
     losing.stdout.fnmatch_lines(["*fail: lost == 0: *"])
+
+
+def test_the_example_of_the_page_on_load(project: pytest.Pytester) -> None:
+    """As it stands there. On a machine that holds the generator up, it says so, and nothing else."""
+    text = (ROOT / "docs" / "testkit" / "load.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    project.makepyfile(test_mine=example)
+    result = project.runpytest_subprocess("--ws-server", command(), "--ws-profile", "echo")
+    outcomes = result.parseoutcomes()
+    held_up = "unknown: the generator" in result.stdout.str()
+    assert outcomes == ({"failed": 1} if held_up else {"passed": 1})

@@ -57,7 +57,7 @@ FOUND_BY = {
     "silent-overflow": 29,
     "client-trusts-silence": 1,
 }
-"""Mutant -> a seed that finds it. Another change of the feed may move that a little: the next ones count too."""
+"""Mutant -> a seed that finds it. Another change of the feed may move that: the next ones count too."""
 NEXT = 6
 
 
