@@ -323,7 +323,10 @@ def main() -> None:
     gc.freeze()
     gc.disable()  # nothing of ours hangs in cycles, and a collection is a pause
     worker.say(Ready())
-    order = decode(next(lines, b"{}"))
+    line = next(lines, b"")
+    if not line:
+        return  # it was not to start, after all
+    order = decode(line)
     if isinstance(order, Start):
         with contextlib.suppress(BrokenPipeError):
             worker.run(order.at_ns)
