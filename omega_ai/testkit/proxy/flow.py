@@ -9,7 +9,8 @@ from typing import Final
 from omega_ai.core.clock import Clock
 from omega_ai.testkit.faults.chain import Chain
 from omega_ai.testkit.faults.model import Item, Signal
-from omega_ai.testkit.proxy.wire import SPLICE, SocketWire, Wire
+from omega_ai.testkit.proxy.pipes import SPLICE
+from omega_ai.testkit.proxy.wire import SocketWire, Wire
 
 HIGH_WATER: Final = 65_536
 """Bytes that may wait for the receiver before the sender is read no more."""

@@ -22,8 +22,9 @@ from omega_ai.testkit.proxy.connection import Connection
 from omega_ai.testkit.proxy.flow import BUFFER_SIZE, Flow
 from omega_ai.testkit.proxy.listener import Listener
 from omega_ai.testkit.proxy.opening import connect, obey
+from omega_ai.testkit.proxy.pipes import Pipes
 from omega_ai.testkit.proxy.tls import Certificates, ProxyTls, TlsWire
-from omega_ai.testkit.proxy.wire import Pipes, SocketWire, Wire
+from omega_ai.testkit.proxy.wire import SocketWire, Wire
 
 MAX_CONNECTIONS: Final = 8192
 """Connections at once; more wait in the kernel's queue."""

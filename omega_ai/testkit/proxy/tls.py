@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from omega_ai.core.certificates import CertificateError
 from omega_ai.core.client_tls import client_context, explain
-from omega_ai.testkit.proxy.wire import READ_SIZE, Owner, Pipes, SocketWire, Wire
+from omega_ai.testkit.proxy.pipes import Pipes
+from omega_ai.testkit.proxy.wire import READ_SIZE, Owner, SocketWire, Wire
 from omega_ai.testkit.zoo.certificates import DAY, Authority
 
 EARLY_LIMIT: Final = 1 << 20

@@ -12,15 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from omega_ai.testkit.proxy.pipes import PIPE_SIZE, Pipes
+
 READ_SIZE: Final = 65_536
 """Bytes that are read at once where a fault looks at them."""
 LINGER: Final = 10.0
 """Seconds that a peer has to take what is left for it when the connection is closed; then it is reset."""
 READ_AWAY: Final = 1 << 20
 """Bytes of a peer that are thrown away when the connection to it is closed in order."""
-PIPE_SIZE: Final = 1 << 20
-SPLICE: Final = hasattr(os, "splice")
-"""Whether the kernel moves bytes between sockets without copying them through us (Linux)."""
 
 _ABORT: Final = struct.pack("ii", 1, 0)
 
@@ -71,38 +70,6 @@ class Wire(Protocol):
 
     def drop(self) -> None:
         """Close at once; what the peer has not taken from us is lost."""
-
-
-class Pipes:
-    """Pipes through which the kernel moves bytes; empty ones are used again."""
-
-    KEPT: Final = 16
-
-    def __init__(self) -> None:
-        self._free: list[tuple[int, int]] = []
-
-    def borrow(self) -> tuple[int, int]:
-        """The reading and the writing end of an empty pipe."""
-        if self._free:
-            return self._free.pop()
-        import fcntl
-
-        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # more than a user may have in all pipes: the default size does
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-        return reader, writer
-
-    def give_back(self, pipe: tuple[int, int], *, empty: bool) -> None:
-        """It is not needed any more."""
-        if empty and len(self._free) < self.KEPT:
-            self._free.append(pipe)
-        else:
-            _close_pipe(pipe)
-
-    def close(self) -> None:
-        """Close those that are free."""
-        while self._free:
-            _close_pipe(self._free.pop())
 
 
 class SocketWire:
@@ -359,9 +326,3 @@ def abort(sock: socket.socket) -> None:
     """Have ``sock`` reset (RST) when it is closed."""
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-
-
-def _close_pipe(pipe: tuple[int, int]) -> None:
-    for fd in pipe:
-        with contextlib.suppress(OSError):
-            os.close(fd)

@@ -126,7 +126,7 @@ class TestWithoutFaults:
         def none_left(self):
             raise OSError(24, "Too many open files")
 
-        monkeypatch.setattr("omega_ai.testkit.proxy.wire.Pipes.borrow", none_left)
+        monkeypatch.setattr("omega_ai.testkit.proxy.pipes.Pipes.borrow", none_left)
         data = random.Random(1).randbytes(3_000_000)
         async with between() as (_, proxy), connected(proxy.port) as client:
             client.send(data)
