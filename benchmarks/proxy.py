@@ -1,6 +1,7 @@
 """What ``omega proxy`` adds and costs, against a copy loop in C (``native/relay.c``) and no proxy at all.
 
-    python -m benchmarks.proxy [--rounds 5] [--megabytes 2000] [--pings 5000] [--nice N] [--out FILE]
+    python -m benchmarks.proxy [--rounds 5] [--megabytes 2000] [--pings 5000] [--nice N]
+        [--toxiproxy FILE] [--out FILE]
 
 Two things are measured, in every round for all contenders, one after the other:
 
@@ -28,6 +29,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -121,7 +123,10 @@ def bulk(relay: Relay, megabytes: int) -> tuple[float, float]:
 @contextlib.contextmanager
 def process(command: list[str], core: int) -> Iterator[int]:
     with subprocess.Popen(
-        command, stderr=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {core})
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     ) as running:
         try:
             yield running.pid
@@ -176,6 +181,24 @@ def omega(server: Server, core: int, *, toxic: bool, directory: Path) -> Iterato
         }
 
 
+@contextlib.contextmanager
+def toxiproxy(program: Path, server: Server, core: int) -> Iterator[dict[str, Relay]]:
+    api = free_port()
+    with process([str(program), "-port", str(api)], core) as pid:
+        wait_for(api)
+        wanted = [
+            {"name": name, "listen": "127.0.0.1:0", "upstream": f"127.0.0.1:{port}"}
+            for name, port in (("way", server.echo_port), ("bulk", server.sink_port))
+        ]
+        request = urllib.request.Request(f"http://127.0.0.1:{api}/populate", json.dumps(wanted).encode())
+        with urllib.request.urlopen(request) as answer:
+            proxies = json.load(answer)["proxies"]
+        yield {
+            made["name"]: Relay("Toxiproxy, no toxic", int(made["listen"].rpartition(":")[2]), pid)
+            for made in proxies
+        }
+
+
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -216,6 +239,7 @@ def main() -> None:
     parser.add_argument("--pings", type=int, default=5000)
     parser.add_argument("--out", type=Path, help="where to write every sample as JSON")
     parser.add_argument("--nice", type=int, default=0, help="below 0 (needs privileges) on a busy machine")
+    parser.add_argument("--toxiproxy", type=Path, help="a toxiproxy-server to measure, too, if you have one")
     options = parser.parse_args()
     if options.nice:
         os.setpriority(os.PRIO_PROCESS, 0, options.nice)
@@ -238,6 +262,8 @@ def main() -> None:
             stack.enter_context(omega(server, cores[0], toxic=False, directory=directory)),
             stack.enter_context(omega(server, cores[0], toxic=True, directory=directory)),
         ]
+        if options.toxiproxy is not None:
+            contenders.append(stack.enter_context(toxiproxy(options.toxiproxy, server, cores[0])))
         for number in range(options.rounds):
             # Another first each time, so that what changes on the machine strikes all alike.
             bare = None
@@ -261,8 +287,8 @@ def main() -> None:
     for name, found in samples.items():
         added = "" if name == "no proxy" else spread(found["added"])
         core = "" if name == "no proxy" else spread(found["core"])
-        speed = spread(found["speed"])
-        print(f"| {name} | {spread(found['p50'])} | {added} | {spread(found['p99'])} | {speed} | {core} |")
+        cells = [spread(found["p50"]), added, spread(found["p99"]), spread(found["speed"]), core]
+        print(f"| {name} | {' | '.join(cells)} |")
     if options.out is not None:
         options.out.write_text(json.dumps(samples, indent=1) + "\n")
 

@@ -36,6 +36,8 @@ def read_json(body: bytes) -> Any:
         if not text:
             raise bad_body("EOF")
         return json.JSONDecoder(parse_constant=_refuse).raw_decode(text)[0]
+    except json.JSONDecodeError as error:
+        raise bad_body("unexpected EOF" if error.pos >= len(text.rstrip()) else error) from None
     except (ValueError, RecursionError) as error:
         raise bad_body(error) from None
 
@@ -43,9 +45,13 @@ def read_json(body: bytes) -> Any:
 def fields_of(value: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """The known fields of an object, whatever their case; null and what is unknown counts as not there.
 
+    A null in place of the object is an empty one.
+
     Raises:
         ApiError: 400 it is no object.
     """
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise bad_body(f"expected a JSON object, got {_kind(value)}")
     found: dict[str, Any] = {}
@@ -74,8 +80,9 @@ def read_toxic(value: Any) -> Toxic:
     """
     fields = fields_of(value, _TOXIC_FIELDS)
     kind = convert(fields.get("type", ""), str)
-    stream = _stream(convert(fields.get("stream", "downstream"), str))
-    name = convert(fields.get("name", ""), str)
+    given = convert(fields.get("stream", "downstream"), str)
+    stream = _stream(given)
+    name = convert(fields.get("name", ""), str) or f"{kind}_{given}"
     toxicity = convert(fields.get("toxicity", 1.0), float)
     window = convert(fields["window"], Window) if "window" in fields else None
     if kind not in FAULTS:
@@ -83,7 +90,7 @@ def read_toxic(value: Any) -> Toxic:
     attributes = fields_of(fields.get("attributes", {}), FAULTS[kind].__struct_fields__)
     try:
         fault = build(kind, attributes, strict=False)
-        return place(fault, stream=stream, toxicity=toxicity, window=window, name=name[:200] or None)
+        return place(fault, stream=stream, toxicity=toxicity, window=window, name=name[:200])
     except BadFault as error:
         raise bad_body(error) from None
 

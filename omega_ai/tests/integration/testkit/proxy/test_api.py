@@ -231,7 +231,9 @@ STREAM = "stream was invalid, can be either upstream or downstream"
     ("method", "path", "body", "status", "error"),
     [
         ("POST", "/proxies", b"", 400, "bad request body: EOF"),
-        ("POST", "/proxies", b"{", 400, "bad request body: "),
+        ("POST", "/proxies", b"{", 400, "bad request body: unexpected EOF"),
+        ("POST", "/proxies", b"{]", 400, "bad request body: Expecting property name"),
+        ("POST", "/proxies", b"null", 400, "missing required field: name"),
         ("POST", "/proxies", b"[]", 400, "bad request body: expected a JSON object, got an array"),
         ("POST", "/proxies", {"name": 5, "upstream": "x"}, 400, "bad request body: Expected `str`"),
         ("POST", "/proxies", {"upstream": "127.0.0.1:1"}, 400, "missing required field: name"),
