@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import ssl
 
 import pytest
@@ -14,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage
 from omega_ai.core.client_tls import client_context
 from omega_ai.testkit.proxy import FaultProxy, ProxyTls
 from omega_ai.testkit.zoo.certificates import Authority
-from omega_ai.tests.integration.testkit.proxy.peers import WAIT
+from omega_ai.tests.integration.testkit.proxy.peers import WAIT, connected, serving
 
 
 class Feed:
@@ -200,6 +201,24 @@ async def test_a_server_with_a_wrong_certificate_is_not_trusted(authority):
         async with FaultProxy(f"wss://localhost:{port}", tls=unchecked) as proxy, client_of(proxy) as client:
             await client.send("x")
             assert await client.recv() == "x"
+
+
+@pytest.mark.parametrize("limit", [None, 1_000_000])
+async def test_through_tls_all_that_may_pass_arrives_before_the_end(authority, limit):
+    data = random.Random(8).randbytes(3_000_000)
+
+    async def send(peer):
+        peer.send(data)
+        await peer.writer.drain()
+        peer.writer.close()
+
+    async with serving(send, tls=authority.context()) as server:
+        url = f"tls://localhost:{server.port}"
+        async with FaultProxy(url, tls=ProxyTls(ca=authority.ca)) as proxy:
+            if limit is not None:
+                proxy.add("limit_data", bytes=limit)
+            async with connected(proxy.port, tls=client_context(proxy.ca)) as client:
+                assert await client.read_to_end() == (data[:limit], "end")
 
 
 async def test_without_termination_tls_passes_through(authority):
