@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -19,9 +18,6 @@ from omega_ai.core.client_tls import client_context, explain
 from omega_ai.testkit.proxy.pipes import Pipes
 from omega_ai.testkit.proxy.wire import READ_SIZE, Owner, SocketWire, Wire
 from omega_ai.testkit.zoo.certificates import DAY, Authority
-
-EARLY_LIMIT: Final = 1 << 20
-"""Bytes that are kept for a peer with whom the handshake is not done; more would not be read."""
 
 
 @dataclass(frozen=True, slots=True)
