@@ -143,6 +143,8 @@ def test_a_message_is_one_of_the_contract(block: Block, contract: dict[str, Any]
     """Any JSON is JSON; what has a ``type`` of the wire is a valid message of it, in one direction."""
     text = block.text.replace('"...": "..."', '"source_timestamp": null, "sources": {}')
     message = json.loads(text)
+    if not isinstance(message, dict):
+        return  # a file of proxies, which its own tests read
     messages = contract["components"]["messages"]
     names = [f"{message.get('type')}-{way}" for way in ("to-server", "to-client")]
     schemas = [messages[name]["payload"] for name in names if name in messages]
