@@ -93,7 +93,7 @@ def proxy(
     def ready(running: Running) -> None:
         if json is not None:
             write_json(json, _addresses(running))
-        _show(running)
+        _show(running, seed)
 
     def told(owner: FaultProxy, event: Event) -> None:
         if verbose or event.what not in _QUIET:
@@ -142,7 +142,7 @@ def _addresses(running: Running) -> dict[str, Any]:
     }
 
 
-def _show(running: Running) -> None:
+def _show(running: Running, seed: int) -> None:
     for name, each in running.collection.proxies.items():
         state = "" if each.enabled else "   (disabled)"
         say(f"  {name:<12} {each.url} -> {each.upstream}{state}")
@@ -150,6 +150,7 @@ def _show(running: Running) -> None:
             say(f"  {'':<12} clients must trust {each.ca}")
         for placed in each.toxics:
             say(f"  {'':<12} {_described(placed)}")
+    say(f"  {'seed':<12} {seed}")
     if running.api is not None:
         say(f"  {'API':<12} {running.api}   (Toxiproxy's)")
         for name in list(running.collection.proxies)[:1]:

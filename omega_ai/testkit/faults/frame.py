@@ -187,23 +187,27 @@ class FrameStage(QueueStage):
 class FrameParser:
     """Bytes in, frames out, and between them the bytes that are none."""
 
-    __slots__ = ("_buffer", "_head", "_skip", "_state", "_stream")
+    __slots__ = ("_head", "_held", "_pieces", "_skip", "_state", "_stream", "_wanted")
 
     def __init__(self, stream: Stream, *, fresh: bool) -> None:
         self._stream = stream
         self._state: Literal["head", "seek", "frames", "opaque"] = "head" if fresh else "seek"
-        self._buffer = b""
         self._head = b""
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._wanted = 0
         self._skip = 0
 
     @property
     def held(self) -> int:
         """Bytes of a frame that has not wholly come."""
-        return len(self._buffer)
+        return self._held
 
     def rest(self) -> bytes:
         """What is held, which is then not held any more."""
-        rest, self._buffer = self._buffer, b""
+        rest = b"".join(self._pieces)
+        self._pieces.clear()
+        self._held = self._wanted = 0
         return rest
 
     def feed(self, data: bytes) -> list[Frame | bytes]:
@@ -239,7 +243,11 @@ class FrameParser:
             self._skip -= len(piece)
             out.append(piece)
             data = data[len(piece) :]
-        data = self._buffer + data
+        if self._held + len(data) < self._wanted:
+            # A frame that comes in many small pieces is put together once, not with each of them.
+            self._keep(data)
+            return out
+        data = self.rest() + data
         position = 0
         while position < len(data):
             size = frame_size(data, position)
@@ -256,12 +264,18 @@ class FrameParser:
                 out.append(piece)
                 position += len(piece)
             elif position + head + length > len(data):
+                self._wanted = head + length
                 break
             else:
                 out.append(Frame(data[position : position + head + length], head))
                 position += head + length
-        self._buffer = data[position:]
+        self._keep(data[position:])
         return out
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._pieces.append(data)
+            self._held += len(data)
 
     def _tiles(self, data: bytes) -> bool:
         """Whether ``data`` is one whole frame after the other, as this direction has them."""

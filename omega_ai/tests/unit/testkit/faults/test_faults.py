@@ -10,6 +10,7 @@ from omega_ai.core.websocket.frames import CLOSE, CONTINUATION, PONG, TEXT, buil
 from omega_ai.testkit.faults import BadFault, build
 from omega_ai.testkit.faults.chain import Faults
 from omega_ai.testkit.faults.distributions import deviation
+from omega_ai.testkit.faults.frame import Frame, FrameParser
 from omega_ai.testkit.faults.model import Context, Opening, Signal
 from omega_ai.tests.unit.testkit.faults.driving import (
     ANSWER,
@@ -395,6 +396,14 @@ class TestFrames:
         out = drive(chain, [(0.0, ANSWER), *((0.0, big[i : i + 65_536]) for i in range(0, len(big), 65_536))])
         out += drive(chain, [(0.0, small)])
         assert data_of(out) == ANSWER + big
+
+    def test_a_frame_in_a_million_pieces_takes_no_longer_than_it_must(self):
+        """Were it put together with every piece, this would copy half a terabyte."""
+        frame = build_frame(TEXT, bytes(1_000_000))
+        parser = FrameParser("downstream", fresh=False)
+        parser.feed(texts(1)[0])
+        pieces = [piece for byte in frame for piece in parser.feed(bytes((byte,)))]
+        assert pieces == [Frame(frame, 10)]
 
     def test_a_stream_under_way_is_joined_between_two_frames(self):
         """A toxic is placed while the connection is open."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from omega_ai.core.websocket.frames import PING, PONG, TEXT, build_frame
 from omega_ai.testkit.faults import FAULTS, build
-from omega_ai.testkit.faults.frame import FrameFault
+from omega_ai.testkit.faults.frame import Frame, FrameFault, FrameParser
 from omega_ai.testkit.faults.model import Signal, StreamFault
 from omega_ai.tests.unit.testkit.faults.driving import (
     ANSWER,
@@ -172,6 +172,25 @@ def test_frames_that_were_not_chosen_are_the_same_to_the_byte(kind, stream, text
     else:
         left = iter(sent)
         assert all(frame in left for frame in came)
+
+
+@settings(max_examples=60)
+@given(
+    garbage=st.binary(max_size=400),
+    places=st.lists(st.integers(0, 1000), max_size=30),
+    stream=st.sampled_from(["upstream", "downstream"]),
+    beginning=st.sampled_from([b"", ANSWER, REQUEST]),
+    fresh=st.booleans(),
+)
+def test_a_parser_gives_back_every_byte_whatever_it_was_given(garbage, places, stream, beginning, fresh):
+    parser = FrameParser(stream, fresh=fresh)
+    data = beginning + garbage
+    out = b""
+    for piece in cut(data, places):
+        for item in parser.feed(piece):
+            out += item.raw if isinstance(item, Frame) else item
+        assert parser.held <= len(garbage)
+    assert out + parser.rest() == data
 
 
 @pytest.mark.parametrize("kind", sorted(FAULTS))
