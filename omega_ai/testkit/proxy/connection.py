@@ -78,9 +78,6 @@ class Connection:
             flow.sink.finish()
             if all(each.chain.done for each in self.flows.values()):
                 self._end("end", lambda wire: wire.close())
-            elif flow.muted:
-                # Half-open, and the one who was left hanging goes: nobody is here any more.
-                self._end("end", lambda wire: wire.drop())
         elif signal is Signal.CLOSE:
             self._end("close", lambda wire: wire.close())
         elif signal is Signal.RESET:

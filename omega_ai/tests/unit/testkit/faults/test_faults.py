@@ -317,10 +317,10 @@ class TestFrames:
     def test_time_that_is_over_waits_for_the_end_of_such_a_message(self):
         lone = texts(1)[0]
         begin = build_frame(TEXT, b"be", fin=False)
-        end = build_frame(CONTINUATION, b"gin")
-        sent = [(0.0, ANSWER), (0.0, lone), (0.05, begin), (0.2, end)]
+        middle, end = build_frame(CONTINUATION, b"g", fin=False), build_frame(CONTINUATION, b"in")
+        sent = [(0.0, ANSWER), (0.0, lone), (0.05, begin), (0.15, middle), (0.2, end)]
         out = drive(chain_of(toxic("ws_delay", limit=1, delay=100)), sent)
-        assert out[1:] == [(0.05, begin), (0.2, end), (0.2, lone)]
+        assert out[1:] == [(0.05, begin), (0.15, middle), (0.2, end), (0.2, lone)]
 
     def test_a_delayed_frame_is_late_alone(self):
         a, b = texts(2)
