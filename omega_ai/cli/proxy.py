@@ -19,8 +19,9 @@ from omega_ai.testkit.faults.model import Toxic
 from omega_ai.testkit.proxy.collection import ApiError, ProxySpec
 from omega_ai.testkit.proxy.configuration import BadConfiguration, load_proxies, parse_toxic
 from omega_ai.testkit.proxy.documents import show_toxic
+from omega_ai.testkit.proxy.records import Event
 from omega_ai.testkit.proxy.serve import API_PORT, Running, ServeOptions, serve_proxies
-from omega_ai.testkit.proxy.service import MAX_CONNECTIONS, Event, FaultProxy
+from omega_ai.testkit.proxy.service import MAX_CONNECTIONS, FaultProxy
 from omega_ai.testkit.proxy.tls import ProxyTls
 
 TLS = Group("TLS")

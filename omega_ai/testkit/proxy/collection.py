@@ -10,7 +10,8 @@ import msgspec
 
 from omega_ai.core.certificates import CertificateError
 from omega_ai.testkit.proxy.address import BadAddress, join_host_port, listen_address
-from omega_ai.testkit.proxy.service import Event, FaultProxy
+from omega_ai.testkit.proxy.records import Event
+from omega_ai.testkit.proxy.service import FaultProxy
 from omega_ai.testkit.proxy.tls import ProxyTls
 
 MAX_PROXIES: Final = 1000

@@ -13,7 +13,8 @@ from omega_ai.testkit.proxy.address import join_host_port
 from omega_ai.testkit.proxy.api import make_app
 from omega_ai.testkit.proxy.collection import ApiError, ProxyCollection, ProxySpec
 from omega_ai.testkit.proxy.documents import read_toxic
-from omega_ai.testkit.proxy.service import Event, FaultProxy
+from omega_ai.testkit.proxy.records import Event
+from omega_ai.testkit.proxy.service import FaultProxy
 
 API_PORT = 8474
 IDLE_TIMEOUT = 60.0

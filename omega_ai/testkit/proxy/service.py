@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from omega_ai.core.certificates import CertificateError
 from omega_ai.core.clock import Clock, SystemClock
@@ -23,6 +23,7 @@ from omega_ai.testkit.proxy.flow import BUFFER_SIZE, Flow
 from omega_ai.testkit.proxy.listener import Listener
 from omega_ai.testkit.proxy.opening import connect, obey
 from omega_ai.testkit.proxy.pipes import Pipes
+from omega_ai.testkit.proxy.records import Event, Volume, add_up
 from omega_ai.testkit.proxy.tls import Certificates, ProxyTls, TlsWire
 from omega_ai.testkit.proxy.wire import SocketWire, Wire
 
@@ -30,23 +31,6 @@ MAX_CONNECTIONS: Final = 8192
 """Connections at once; more wait in the kernel's queue."""
 EVENTS_KEPT: Final = 10_000
 TLS_FORM: Final = {"ws": "wss", "http": "https", "tcp": "tls", "": "tls"}
-
-
-class Event(NamedTuple):
-    """Something that a proxy did: ``at`` in seconds of the proxy's clock, ``connection`` -1 for none of
-    them."""
-
-    at: float
-    connection: int
-    what: str
-    detail: str = ""
-
-
-class Volume(NamedTuple):
-    """Bytes of one direction: read from the sender, and handed to the receiver."""
-
-    received: int
-    sent: int
 
 
 class FaultProxy:
@@ -156,7 +140,7 @@ class FaultProxy:
         """Bytes moved so far."""
         total = dict(self._volume)
         for connection in self._connections.values():
-            _count(total, connection)
+            add_up(total, connection)
         return total
 
     @property
@@ -341,13 +325,12 @@ class FaultProxy:
     def _join(self, number: int, client: socket.socket, server: socket.socket, opening: Opening) -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(number, self._ended)
-        here: Wire
-        there: Wire
-        if self.tls is None:
-            here = SocketWire(loop, client, connection, self._pipes)
-            there = SocketWire(loop, server, connection, self._pipes)
-        else:
-            here, there = self._secured(self.tls, connection, client, server, opening)
+        here = self._front(connection, client, opening)
+        try:
+            there = self._back(connection, server)
+        except BaseException:
+            here.drop()
+            raise
         self._connections[number] = connection
         circuit = self._faults.circuit(number, self._clock.monotonic())
         connection.join(
@@ -355,32 +338,29 @@ class FaultProxy:
             Flow(loop, self._clock, circuit.downstream, there, here, self._buffer, connection.on_signal),
         )
 
-    def _secured(
-        self,
-        tls: ProxyTls,
-        connection: Connection,
-        client: socket.socket,
-        server: socket.socket,
-        opening: Opening,
-    ) -> tuple[Wire, Wire]:
+    def _front(self, connection: Connection, client: socket.socket, opening: Opening) -> Wire:
         loop = asyncio.get_running_loop()
-        contexts = self._contexts(tls)
-        note = partial(self._note, connection.number, "tls")
-        here = TlsWire(
+        if self.tls is None:
+            return SocketWire(loop, client, connection, self._pipes)
+        return TlsWire(
             loop,
             client,
             connection,
             self._pipes,
-            contexts.server(opening.certificate),
+            self._contexts(self.tls).server(opening.certificate),
             host=None,
-            note=note,
+            note=partial(self._note, connection.number, "tls"),
             cut=opening.cut_handshake,
         )
-        if not self._target.secure:
-            return here, SocketWire(loop, server, connection, self._pipes)
+
+    def _back(self, connection: Connection, server: socket.socket) -> Wire:
+        loop = asyncio.get_running_loop()
+        if self.tls is None or not self._target.secure:
+            return SocketWire(loop, server, connection, self._pipes)
         host = self._target.host
-        context = contexts.client(host)
-        return here, TlsWire(loop, server, connection, self._pipes, context, host=host, note=note)
+        note = partial(self._note, connection.number, "tls")
+        context = self._contexts(self.tls).client(host)
+        return TlsWire(loop, server, connection, self._pipes, context, host=host, note=note)
 
     def _contexts(self, settings: ProxyTls) -> Certificates:
         if self._certificates is None:
@@ -389,16 +369,10 @@ class FaultProxy:
 
     def _ended(self, connection: Connection, how: str) -> None:
         self._connections.pop(connection.number, None)
-        _count(self._volume, connection)
+        add_up(self._volume, connection)
         self._note(connection.number, "ended", how)
         self._look()
 
     def _look(self) -> None:
         if self._listener is not None:
             self._listener.look()
-
-
-def _count(volume: dict[Stream, Volume], connection: Connection) -> None:
-    for stream, flow in connection.flows.items():
-        before = volume[stream]
-        volume[stream] = Volume(before.received + flow.read_bytes, before.sent + flow.sent_bytes)

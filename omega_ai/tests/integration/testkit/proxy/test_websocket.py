@@ -221,6 +221,20 @@ async def test_through_tls_all_that_may_pass_arrives_before_the_end(authority, l
                 assert await client.read_to_end() == (data[:limit], "end")
 
 
+async def test_authorities_that_are_gone_later_end_new_connections_and_nothing_else(tmp_path, authority):
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority.ca.read_bytes())
+    async with feed(context=authority.context(), tls=ProxyTls(ca=ca)) as proxy, client_of(proxy) as client:
+        ca.unlink()
+        with pytest.raises((OSError, InvalidMessage, EOFError)):
+            async with client_of(proxy):
+                pass
+        assert any("does not exist" in event.detail for event in proxy.events)
+        await client.send("still here")
+        assert await client.recv() == "still here"
+        assert proxy.connections == 1
+
+
 async def test_without_termination_tls_passes_through(authority):
     async with feed(context=authority.context()) as proxy:
         proxy.add("ws_drop")  # sees no frames in it
