@@ -27,6 +27,7 @@ LAG_LIMIT_S = 0.05
 """How late the generator may be: machines on which tests are run are busy."""
 LOAD_LIMIT_S = 90.0
 """How much longer than its plan a load run may take."""
+pytest_plugins = ("omega_ai.testkit.pytest_faults",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -126,6 +127,11 @@ def _suites(config: pytest.Config) -> list[tuple[str, str]]:
             except SuiteMissing as error:  # pragma: no cover - available() said that it is there
                 raise pytest.UsageError(str(error)) from None
     return wanted
+
+
+def seed_of(config: pytest.Config) -> int:
+    """What makes the run repeatable: ``--ws-seed``, or one that was drawn."""
+    return config.stash[_SEED]
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

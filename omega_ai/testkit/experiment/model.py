@@ -198,6 +198,7 @@ BUILT_IN: Final = (
     "crash",
     "frozen-server",
     "starved-server",
+    "out-of-descriptors",
     "broker-failover",
     "certificate-rotation",
 )

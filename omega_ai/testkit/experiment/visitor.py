@@ -43,7 +43,7 @@ class NoBackoff(Backoff):
 
     def next_s(self) -> float:
         """See the class."""
-        return 0.001
+        return 0.01
 
 
 class Visitor:

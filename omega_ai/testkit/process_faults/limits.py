@@ -41,7 +41,7 @@ def limited(
             if more is None:
                 continue
             soft, hard = resource.prlimit(pid, kind)
-            bound = used(pid) + more
+            bound = used(pid, more)
             if hard != resource.RLIM_INFINITY:
                 bound = min(bound, hard)
             resource.prlimit(pid, kind, (bound, hard))
@@ -54,12 +54,16 @@ def limited(
                 resource.prlimit(pid, kind, before)
 
 
-def _descriptors(pid: int) -> int:
-    """One more than the highest that is open: the limit is on the number, not on how many."""
-    numbers = [int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    return max(numbers, default=-1) + 1
+def _descriptors(pid: int, more: int) -> int:
+    """The bound below which ``more`` numbers are free: it is on the number, not on how many are open."""
+    used = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    bound = 0
+    while more > 0 or bound in used:
+        more -= bound not in used
+        bound += 1
+    return bound
 
 
-def _addresses(pid: int) -> int:
+def _addresses(pid: int, more: int) -> int:
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0])
-    return pages * resource.getpagesize()
+    return pages * resource.getpagesize() + more

@@ -227,7 +227,7 @@ def _plots(result: RunResult) -> list[dict[str, Any]]:
             for series in group
         ]
         layout: dict[str, Any] = {
-            "title": {"text": _OVER_TIME.get(unit) or ", ".join(series.name for series in group[:4])},
+            "title": {"text": _OVER_TIME.get(unit) or _common([series.name for series in group])},
             "xaxis": {"title": {"text": "s"}},
             "yaxis": {"title": {"text": unit}, "rangemode": "tozero"},
             "showlegend": True,
@@ -244,6 +244,14 @@ def _plots(result: RunResult) -> list[dict[str, Any]]:
         }
         plots.append({"data": data, "layout": layout})
     return plots
+
+
+def _common(names: list[str]) -> str:
+    """The words after the colon, if all names end in the same; else the first names."""
+    kinds = {name.rpartition(": ")[2] for name in names}
+    if len(names) > 1 and len(kinds) == 1:
+        return kinds.pop()
+    return ", ".join(names[:4])
 
 
 def _curve(item: Distribution) -> dict[str, list[float]]:

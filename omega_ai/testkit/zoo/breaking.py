@@ -20,7 +20,7 @@ class DoublesAfterResume(DoublesAfterReconnect):
 class LeaksOnReset(Site):
     """Frees a place only when a client says good-bye: after enough resets nobody is let in."""
 
-    places = 100
+    places = 64
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
