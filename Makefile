@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check cover bench conformance faults fuzz format docs site lock build wheel-test clean
+.PHONY: help run test check cover bench conformance faults chaos fuzz format docs site lock build wheel-test clean
 
 help: ## say what there is
 	@echo "OMEGA BTC AI. Targets:"
@@ -52,6 +52,9 @@ faults: $(TEST) ## disturb a real feed for a while, and account for every messag
 
 fuzz: $(TEST) ## feed bytes to every parser for eight minutes (ARGS='--minutes 60', --seed N)
 	$(BIN)/python -m omega_ai.tests.fuzz $(ARGS)
+
+chaos: $(TEST) ## let the feed live through hours of chaos in virtual time (ARGS='--hours 5', '--seed N')
+	$(BIN)/python -m omega_ai.tests.simnet $(ARGS)
 
 format: $(DEV) ## put the code in order
 	$(BIN)/ruff check --fix

@@ -116,7 +116,7 @@ def caught(broken: Broken, outcome: Outcome) -> bool:
 Put = Callable[[Experiment, type[Site], int, type[Backoff]], Outcome]
 
 
-def prove(put: Put, runs: int, first: int, say: Callable[[str], None]) -> bool:
+def prove(put: Put, runs: int, right_runs: int, first: int, say: Callable[[str], None]) -> bool:
     """Every broken one fails, every right one passes, in every run."""
     good = True
     for broken in BROKEN:
@@ -131,7 +131,7 @@ def prove(put: Put, runs: int, first: int, say: Callable[[str], None]) -> bool:
     for site in RIGHT:
         for name in BUILT_IN:
             passed, skipped = 0, 0
-            for n in range(runs):
+            for n in range(right_runs):
                 try:
                     outcome = put(built_in(name), site, first + n, Backoff)
                 except NotApplicable:
@@ -140,16 +140,17 @@ def prove(put: Put, runs: int, first: int, say: Callable[[str], None]) -> bool:
                 passed += outcome.verdict is Verdict.PASS
                 if outcome.verdict is not Verdict.PASS:
                     say(f"  seed {first + n}: {outcome.verdict}: {outcome.finding}")
-            if skipped < runs:
-                say(f"{site.__name__} (right): {name} passed in {passed} of {runs - skipped}")
-            good = good and passed + skipped == runs
+            if skipped < right_runs:
+                say(f"{site.__name__} (right): {name} passed in {passed} of {right_runs - skipped}")
+            good = good and passed + skipped == right_runs
     return good
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prove it; 0 if everything was as it should be."""
     parser = argparse.ArgumentParser(prog="python -m omega_ai.testkit.zoo.experiments", description=__doc__)
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=20, help="of what is broken")
+    parser.add_argument("--right-runs", type=int, default=20, help="of what is right")
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
     parser.add_argument("--real", action="store_true", help="on real sockets, which takes real time")
     given = parser.parse_args(arguments)
@@ -157,7 +158,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def real(experiment: Experiment, site: type[Site], seed: int, backoff: type[Backoff]) -> Outcome:
         return asyncio.run(put_real(experiment, site, seed, backoff))
 
-    return 0 if prove(real if given.real else put_simulated, given.runs, given.seed, print) else 1
+    return (
+        0
+        if prove(real if given.real else put_simulated, given.runs, given.right_runs, given.seed, print)
+        else 1
+    )
 
 
 if __name__ == "__main__":

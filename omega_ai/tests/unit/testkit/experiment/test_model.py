@@ -79,3 +79,11 @@ def test_those_that_are_built_in_explain_themselves_and_are_bounded() -> None:
         assert [case.id for case in suite] == [f"{name}.{experiment.name}" for experiment in mine]
     processes = [e for e in found if any(step.process is not None for step in e.faults)]
     assert all(Need.CONTROL in experiment.needs for experiment in processes)
+
+
+def test_the_page_tells_of_every_experiment(root: Path) -> None:
+    """In the words of the experiment itself."""
+    text = (root / "docs" / "testkit" / "chaos.md").read_text(encoding="utf-8")
+    for name in BUILT_IN:
+        experiment = built_in(name)
+        assert f"| {experiment.suite} | `{name}` | {experiment.does} | {experiment.why} |" in text

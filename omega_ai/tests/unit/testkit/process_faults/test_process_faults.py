@@ -87,7 +87,7 @@ async def test_a_starved_process_is_stopped_again_and_again_and_let_go_in_the_en
         assert starving._task is not None
         import asyncio
 
-        seen = set()
+        seen: set[str] = set()
         deadline = time.monotonic() + 20
         while not {"T", "S"} <= seen and time.monotonic() < deadline:
             seen.add(state(program.pid))
