@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from omega_ai.testkit.case import Need, NotApplicable, Outcome, Suite, failed, judged, unknown
@@ -39,7 +40,7 @@ async def valid(context: Context) -> Outcome:
     talk = Talk(context, contract)
     for number, kind in enumerate(kinds):
         context.progress(kind.name, number / len(kinds))
-        outcome = await _try_each(context, talk, edges(contract, kind, valid=True))
+        outcome = await _try_each(context, talk, [[step] for step in edges(contract, kind, valid=True)])
         outcome = outcome or await _look(context, talk, _single(valid_steps(contract, [kind])), EXAMPLES)
         if outcome is not None:
             return outcome
@@ -64,7 +65,7 @@ async def invalid(context: Context) -> Outcome:
     talk = Talk(context, contract)
     for number, kind in enumerate(kinds):
         context.progress(kind.name, number / len(kinds))
-        outcome = await _try_each(context, talk, edges(contract, kind, valid=False))
+        outcome = await _try_each(context, talk, [[step] for step in edges(contract, kind, valid=False)])
         outcome = outcome or await _look(context, talk, _single(invalid_steps(contract, [kind])), EXAMPLES)
         if outcome is not None:
             return outcome
@@ -80,13 +81,18 @@ async def invalid(context: Context) -> Outcome:
     destructive=True,
 )
 async def sequences(context: Context) -> Outcome:
-    """Two to six steps."""
+    """Every kind alone and after every other, in its simplest form; then two to six steps of all kinds."""
     from hypothesis import strategies as st
 
-    from omega_ai.testkit.contract.generate import invalid_steps, valid_steps
+    from omega_ai.testkit.contract.generate import edges, invalid_steps, valid_steps
 
     contract, kinds = _given(context)
     talk = Talk(context, contract)
+    simplest = [step for kind in kinds for step in edges(contract, kind, valid=True)[:1]]
+    pairs = ([one, other] for one in simplest for other in simplest)
+    outcome = await _try_each(context, talk, chain(([one] for one in simplest), pairs))
+    if outcome is not None:
+        return outcome
     step = valid_steps(contract, kinds)
     if contract.errors or context.profile.errors is not None:
         step = st.one_of(step, step, invalid_steps(contract, kinds))
@@ -109,11 +115,11 @@ def _single(step: Any) -> Any:
     return step.map(lambda one: [one])
 
 
-async def _try_each(context: Context, talk: Talk, steps: Sequence[Any]) -> Outcome | None:
-    """One message a conversation; they are as small as can be already."""
-    for step in steps:
+async def _try_each(context: Context, talk: Talk, every: Iterable[list[Any]]) -> Outcome | None:
+    """Conversations that are as small as can be already."""
+    for steps in every:
         try:
-            await talk.hold([step])
+            await talk.hold(steps)
         except Wrong as wrong:
             return _broken(context, talk.contract, wrong, 0)
     return None

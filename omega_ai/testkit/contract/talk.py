@@ -64,14 +64,23 @@ class Talk:
         try:
             for number, step in enumerate(steps):
                 await self._say(client, step, steps[: number + 1])
-            await asyncio.sleep(QUIET_S)
+            if not all(self._promised(step) for step in steps):
+                await asyncio.sleep(QUIET_S)
             self._judge(self._new(client), steps)
             self._overheard(bystander, steps)
         finally:
             self._places.pop(client, None)
-            await client.close(within=1.0)
-            client.abort()
+            if not client.over:
+                client.abort()
         self.done += 1
+
+    def _promised(self, step: Step) -> bool:
+        """Whether the contract promises an answer, for which we waited."""
+        return not step.valid or bool(self._replies(step))
+
+    def _replies(self, step: Step) -> tuple[str, ...]:
+        kind = next((one for one in self.contract.takes if one.name == step.kind), None)
+        return kind.replies if kind is not None and step.valid else ()
 
     async def _beside(self) -> Connection:
         if self._bystander is None or not self._bystander.open:
@@ -83,8 +92,7 @@ class Talk:
         if not client.open:
             raise self._ended(client, so_far[:-1])
         client.send(step.text)
-        kind = next((one for one in self.contract.takes if one.name == step.kind), None)
-        replies = kind.replies if kind is not None and step.valid else ()
+        replies = self._replies(step)
         answered = False
         if not step.valid or replies:
             answered = await self._answer(client, step, replies, so_far)

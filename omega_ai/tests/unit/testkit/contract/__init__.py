@@ -1,0 +1,1 @@
+"""The contract of a server: read, and messages made from it."""
