@@ -98,7 +98,7 @@ async def publishers(context: Context) -> Outcome:
     expectation="each once, in order, the same for all: a loss of 1 in 10,000 at one of them shows",
     needs=[Need.PUBLISH],
     alone=True,
-    timeout=90.0,
+    timeout=180.0,
 )
 async def many(context: Context) -> Outcome:
     """As fast as the server allows one client to send; latency is not judged."""
