@@ -14,7 +14,7 @@ from msgspec.structs import replace as changed
 from omega_ai import __version__
 from omega_ai.core.clock import Clock, SystemClock
 from omega_ai.core.timestamps import format_utc
-from omega_ai.testkit.case import Case, CaseEnded, NotApplicable, Outcome, Suite, failed, unknown
+from omega_ai.testkit.case import Case, CaseEnded, NotApplicable, Outcome, Suite, Undecided, failed, unknown
 from omega_ai.testkit.context import Context, Products
 from omega_ai.testkit.doubt import TRIES, is_busy, is_doubtful, unconfirmed, worth_repeating
 from omega_ai.testkit.history import Happening, History
@@ -261,8 +261,7 @@ class Runner:
                 async with timer:
                     outcome = await case.run(context)
             finally:
-                async with asyncio.timeout(CLEANUP_TIMEOUT):
-                    await context.release()
+                await clean_up(context)
         except CaseEnded as ended:
             outcome = ended.outcome
         except NotApplicable:
@@ -274,6 +273,15 @@ class Runner:
         except Exception as error:
             return _defect(case, error)
         return _distrust(outcome, context.history)
+
+
+async def clean_up(context: Context) -> None:
+    """Release everything; what does not end in time is left to its own time-outs, and no verdict."""
+    try:
+        async with asyncio.timeout(CLEANUP_TIMEOUT):
+            await context.release()
+    except TimeoutError:
+        raise Undecided(f"its connections did not end within {CLEANUP_TIMEOUT:g} s of the case") from None
 
 
 def excuse(outcome: Outcome, lag_s: float) -> Outcome:

@@ -59,6 +59,7 @@ def _posts(
     for client, keys in arrived.items():
         for sender, number in keys:
             newest[client, sender] = max(newest.get((client, sender), number), number)
+    coming = {client: _still_coming(reading, client) for client in reading.seen}
     examined = 0
     for post in reading.posts:
         key = (post.stamp.client, post.stamp.number)
@@ -74,11 +75,29 @@ def _posts(
                 (left if life.by_us else open_).append(anomaly)
             elif key not in anywhere and not settled(reading, _senders(reading, post), post.sent.at_ns):
                 open_.append(anomaly)  # it may never have reached the server
+            elif key[1] > coming[client].get(key[0], key[1]):
+                open_.append(anomaly)  # those before it were only just coming: it is late, if nothing else
             else:
                 examined += 1
                 overtaken = newest.get((client, post.stamp.client), -1) > post.stamp.number
                 (lost if overtaken else silent).append(anomaly)
     return examined
+
+
+def _still_coming(reading: Reading, client: str) -> dict[int, int]:
+    """Sender -> its newest number that ``client`` saw, if its messages came until the watching ended."""
+    newest: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for item in reading.seen[client]:
+        if item.stamp is not None:
+            sender = item.stamp.client
+            newest[sender] = max(newest.get(sender, -1), item.stamp.number)
+            last[sender] = item.at_ns
+    return {
+        sender: number
+        for sender, number in newest.items()
+        if last[sender] + reading.grace_ns > reading.end_ns
+    }
 
 
 def _audience(reading: Reading, post: Post) -> list[str]:

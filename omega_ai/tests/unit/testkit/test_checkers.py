@@ -300,6 +300,17 @@ def test_late_counts_from_the_intended_time() -> None:
     assert result.distribution.maximum == 2_500_000_000
 
 
+@pytest.mark.parametrize(("last_ms", "verdict"), [(9500, Verdict.UNKNOWN), (5000, Verdict.FAIL)])
+def test_what_is_behind_messages_that_are_still_coming_is_not_lost(last_ms: int, verdict: Verdict) -> None:
+    """A server that is slow has not lost them; one from which nothing has come for a while has."""
+    story = Story("a")
+    story.opens("publisher")
+    first, second = story.sends("publisher", 1000, 0), story.sends("publisher", 1001, 1)
+    assert first != second
+    story.sees("a", last_ms, story.news(first))
+    assert check("lost", story.reading(end_ms=10_000)).verdict is verdict
+
+
 @pytest.mark.parametrize(
     ("hold_ups", "verdict"),
     [
