@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from omega_ai.testkit.connection import ConnectFailed, Connection
 from omega_ai.testkit.context import Context, decode
 from omega_ai.testkit.history import Received
-from omega_ai.testkit.profile import Echo, Feed, Profile, Publish, TimeFormat, field_of, load_profile
+from omega_ai.testkit.profile import Echo, Feed, Profile, Publish, TimeFormat, field_of, load_profile, matches
 from omega_ai.testkit.reading import read_time
 from omega_ai.testkit.target import Target
 
@@ -106,8 +106,9 @@ class _Prober:
         if first.subprotocol == "omega.v2":
             omega = load_profile("omega")
             context.profile = omega
-            sent = context.send_echo(first)
-            if await context.receive_stamp(first, sent, ANSWER_SECONDS) is not None:
+            answer = await context.receive_stamp(first, context.send_echo(first), ANSWER_SECONDS)
+            # A server that sends back, or to all, whatever it gets agrees to any subprotocol too.
+            if answer is not None and omega.echo is not None and matches(decode(answer), omega.echo.answer):
                 self._say("answers as omega.v2 does")
                 return omega
         other = await context.connect("probe 2", must=False)

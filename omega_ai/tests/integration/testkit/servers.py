@@ -91,3 +91,17 @@ class Market:
                 if not self.lose or number % self.lose:
                     await connection.send(json.dumps(trade))
                 await asyncio.sleep(0.02)
+
+
+class Repeater:
+    """Sends everything to everybody, and agrees to whatever subprotocol is offered."""
+
+    def __init__(self) -> None:
+        self.members: set[ServerConnection] = set()
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        self.members.add(connection)
+        with contextlib.suppress(ConnectionClosed):
+            async for text in connection:
+                broadcast(self.members, text)
+        self.members.discard(connection)
