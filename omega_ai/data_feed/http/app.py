@@ -21,6 +21,7 @@ from omega_ai.data_feed.http.page import Page
 from omega_ai.data_feed.http.view import FeedView
 from omega_ai.data_feed.observability.alerts import Alert
 from omega_ai.data_feed.observability.metrics import make_registry
+from omega_ai.data_feed.observability.protobuf import CONTENT_TYPE, accepts_protobuf, encode_families
 from omega_ai.data_feed.settings import is_loopback
 from omega_ai.data_feed.websocket.origins import HostPolicy
 
@@ -86,10 +87,14 @@ class _Metrics:
         self._registry = registry
 
     async def handle(self, request: web.Request) -> web.Response:
-        """All figures, in the text format that the scraper asks for."""
-        encode, content_type = prometheus_client.exposition.choose_encoder(
-            request.headers.get(hdrs.ACCEPT, "")
-        )
+        """All figures, in the format that the scraper asks for: text, OpenMetrics, or protobuf."""
+        accept = request.headers.get(hdrs.ACCEPT, "")
+        if accepts_protobuf(accept):
+            return web.Response(
+                body=encode_families(self._registry.collect()),
+                headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"},
+            )
+        encode, content_type = prometheus_client.exposition.choose_encoder(accept)
         return web.Response(
             body=encode(self._registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"}
         )

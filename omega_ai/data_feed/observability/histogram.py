@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -17,7 +18,18 @@ LATENCY_BOUNDS: tuple[float, ...] = (
     1e-3, 2e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3,
     1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
-"""Upper bounds in seconds: fine where the feed works (150 us, 1 ms), coarse where it has failed."""
+"""Upper bounds in seconds of the classic form: fine where the feed works (150 us, 1 ms), coarse where it has
+failed."""
+
+SCHEMA = 2
+"""Of native histograms: four buckets to each doubling, so that a quantile is off by less than a fifth."""
+
+_LOWEST, _HIGHEST = -20 << SCHEMA, 4 << SCHEMA
+NATIVE_BOUNDS = tuple(2.0 ** (index / (1 << SCHEMA)) for index in range(_LOWEST, _HIGHEST + 1))
+"""From a microsecond to 16 s. Bucket ``i`` ends at 2 to the power of i / 4."""
+
+FINE_BOUNDS = tuple(sorted({*LATENCY_BOUNDS, *NATIVE_BOUNDS}))
+"""All bounds of both forms: what is counted in these gives either of them exactly."""
 
 
 class HistogramReading(Struct, frozen=True):
@@ -53,6 +65,18 @@ class HistogramReading(Struct, frozen=True):
                 return bound
         return math.inf
 
+    def coarse(self) -> HistogramReading:
+        """In the classic bounds, exactly; as it is, when it was not counted in ``FINE_BOUNDS``."""
+        if self.bounds != FINE_BOUNDS:
+            return self
+        counts, at = [0] * (len(LATENCY_BOUNDS) + 1), 0
+        for bound, count in zip(self.bounds, self.counts, strict=False):
+            counts[at] += count
+            if bound == LATENCY_BOUNDS[min(at, len(LATENCY_BOUNDS) - 1)]:
+                at += 1
+        counts[-1] += self.counts[-1]
+        return HistogramReading(LATENCY_BOUNDS, tuple(counts), self.total)
+
     def since(self, earlier: HistogramReading | None) -> HistogramReading:
         """What was recorded after ``earlier``, a reading of the same histogram (None: from the start).
 
@@ -64,6 +88,28 @@ class HistogramReading(Struct, frozen=True):
         if min(counts) < 0:
             return self
         return HistogramReading(self.bounds, counts, self.total - earlier.total)
+
+
+class NativeBuckets(NamedTuple):
+    """A native histogram: ``counts`` by the index of their bucket; those near zero are apart."""
+
+    schema: int
+    zero_threshold: float
+    zero_count: int
+    counts: dict[int, int]
+
+
+def native_buckets(reading: HistogramReading) -> NativeBuckets:
+    """A reading as a native histogram; what lies above all bounds goes into the bucket after the last."""
+    counts: dict[int, int] = {}
+    zeros = 0
+    for bound, count in zip((*reading.bounds, math.inf), reading.counts, strict=True):
+        if count and bound <= NATIVE_BOUNDS[0]:
+            zeros += count
+        elif count:
+            index = _LOWEST + bisect_left(NATIVE_BOUNDS, bound)
+            counts[index] = counts.get(index, 0) + count
+    return NativeBuckets(SCHEMA, NATIVE_BOUNDS[0], zeros, counts)
 
 
 def merge_readings(readings: Sequence[HistogramReading]) -> HistogramReading | None:
@@ -79,7 +125,7 @@ class LatencyHistogram:
 
     __slots__ = ("_counts", "_total", "bounds")
 
-    def __init__(self, bounds: Iterable[float] = LATENCY_BOUNDS) -> None:
+    def __init__(self, bounds: Iterable[float] = FINE_BOUNDS) -> None:
         self.bounds = tuple(bounds)
         if not self.bounds or list(self.bounds) != sorted(set(self.bounds)):
             raise ValueError(f"bounds must rise: {self.bounds}")

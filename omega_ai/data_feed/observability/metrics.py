@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry, GCCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 
 from omega_ai import __version__
 from omega_ai.data_feed.market import PriceState, SourceState, SourceStatus
+from omega_ai.data_feed.observability.families import HistogramFamily
 from omega_ai.data_feed.observability.histogram import HistogramReading
 from omega_ai.data_feed.observability.process import ProcessFigures
 from omega_ai.data_feed.observability.snapshot import Snapshot, WorkerFigures
@@ -208,11 +208,10 @@ def _traffic(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _latencies(snapshot: Snapshot) -> Iterator[Metric]:
-    family = HistogramMetricFamily(
-        "omega_latency_seconds", "How long each stage of a price's way took.", labels=["stage"]
-    )
+    text = "How long each stage of a price's way took."
+    family = HistogramFamily("omega_latency_seconds", text, ("stage",))
     for stage, reading in snapshot.latencies.items():
-        family.add_metric([stage], _buckets(reading), reading.total)
+        family.add((stage,), reading)
     yield family
 
 
@@ -283,14 +282,6 @@ def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> Me
 
 
 def _histogram(name: str, text: str, reading: HistogramReading) -> Metric:
-    return HistogramMetricFamily(name, text, buckets=_buckets(reading), sum_value=reading.total)
-
-
-def _buckets(reading: HistogramReading) -> list[tuple[str, float]]:
-    """Prometheus buckets are cumulative and end with ``+Inf``."""
-    found: list[tuple[str, float]] = []
-    seen = 0
-    for bound, count in zip((*reading.bounds, float("inf")), reading.counts, strict=True):
-        seen += count
-        found.append(("+Inf" if bound == float("inf") else repr(bound), seen))
-    return found
+    family = HistogramFamily(name, text)
+    family.add((), reading)
+    return family

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omega_ai.data_feed.observability.histogram import LATENCY_BOUNDS, LatencyHistogram
+from omega_ai.data_feed.observability.histogram import (
+    FINE_BOUNDS,
+    LATENCY_BOUNDS,
+    NATIVE_BOUNDS,
+    SCHEMA,
+    LatencyHistogram,
+    native_buckets,
+)
 
 durations = st.lists(st.floats(0, 30), min_size=1, max_size=200)
 
@@ -56,7 +63,7 @@ def test_a_quantile_is_never_below_the_true_one_and_at_most_one_bucket_above(
     found = histogram.read().quantile(q)
     assert found is not None
     assert found >= true
-    below = [bound for bound in LATENCY_BOUNDS if bound < found]
+    below = [bound for bound in FINE_BOUNDS if bound < found]
     assert not below or true > below[-1]
 
 
@@ -88,3 +95,33 @@ def test_bounds_must_rise() -> None:
     for bounds in ((), (1.0, 1.0), (2.0, 1.0)):
         with pytest.raises(ValueError, match="must rise"):
             LatencyHistogram(bounds)
+
+
+@given(durations)
+def test_the_classic_form_is_what_counting_in_its_bounds_would_have_given(values: list[float]) -> None:
+    """Exactly: every classic bound is one of the fine ones."""
+    fine, classic = LatencyHistogram(), LatencyHistogram(LATENCY_BOUNDS)
+    for value in values:
+        fine.record(value)
+        classic.record(value)
+    assert fine.read().coarse() == classic.read()
+    assert classic.read().coarse() == classic.read()
+
+
+@given(durations)
+def test_the_native_form_has_each_value_in_the_bucket_of_its_index(values: list[float]) -> None:
+    """Bucket i holds what is above base ** (i - 1), up to base ** i; what is next to nothing is apart."""
+    histogram = LatencyHistogram()
+    expected: dict[int, int] = {}
+    zeros = 0
+    for value in values:
+        histogram.record(value)
+        if value <= NATIVE_BOUNDS[0]:
+            zeros += 1
+            continue
+        # Above 16 s there is one bucket more.
+        index = next((i for i in range(-80, 17) if value <= 2.0 ** (i / 2**SCHEMA)), 17)
+        expected[index] = expected.get(index, 0) + 1
+    native = native_buckets(histogram.read())
+    assert (native.counts, native.zero_count) == (expected, zeros)
+    assert native.zero_threshold == 2.0**-20
