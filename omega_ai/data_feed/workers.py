@@ -23,7 +23,7 @@ from omega_ai.data_feed.observability.snapshot import BrokerFigures, Snapshot, W
 from omega_ai.data_feed.settings import FeedSettings
 from omega_ai.data_feed.worker_protocol import Command, Start, decode_answer, encode_line
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
 POLL_SECONDS = 1.0
 SILENT_SECONDS = 10.0

@@ -34,7 +34,8 @@ from omega_ai.tests.unit.data.observability.test_metrics import ask, free_port
 
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 PROMETHEUS_2 = f"{PROTOBUF},application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5"
-PROMETHEUS_3 = f"application/openmetrics-text;version=1.0.0;q=0.6,{PROTOBUF};q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+PROMETHEUS_3 = f"{OPENMETRICS};q=0.6,{PROTOBUF};q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 
 # ------------------------------------------- a decoder that shares nothing with the encoder
 
