@@ -98,6 +98,7 @@ def serve(
     alert_webhook: Annotated[str | None, Parameter(group=_LOGS)] = None,
     alert_command: Annotated[str | None, Parameter(group=_LOGS)] = None,
     report_dir: Annotated[Path | None, Parameter(group=_LOGS)] = None,
+    trace_every: Annotated[int, Parameter(group=_LOGS)] = _DEFAULTS.trace_every,
     config: Annotated[Path | None, Parameter(group=_LOGS)] = None,
 ) -> int:
     """Serve live BTC prices over WebSocket, secure WebSocket and HTTP, until Ctrl-C or SIGTERM.
@@ -153,6 +154,8 @@ def serve(
         alert_command: Command to run for each alert; it gets the same JSON on its standard input.
         report_dir: Where omega test has put its reports (its own --report-dir, or folders of several runs in
             it): the page shows the newest. By default 'reports' in the user's state directory.
+        trace_every: One price in so many becomes an OpenTelemetry trace, sent to OTEL_EXPORTER_OTLP_ENDPOINT;
+            0 for none. Needs omega-btc-ai[otel].
         config: TOML file with a [serve] table of options.
     """
     given = dict(locals())

@@ -30,7 +30,7 @@ from omega_ai.data_feed.observability.snapshot import Snapshot
 from omega_ai.data_feed.pipeline import Pipeline, Publish
 from omega_ai.data_feed.price_index import PriceIndex, PublishPolicy
 from omega_ai.data_feed.publishing import Publishing
-from omega_ai.data_feed.settings import FeedSettings
+from omega_ai.data_feed.settings import FeedSettings, SettingsError
 from omega_ai.data_feed.sources import open_source
 from omega_ai.data_feed.sources.base import Source, SourceError
 from omega_ai.data_feed.websocket.auth import Authenticator
@@ -163,6 +163,7 @@ class Feed:
         self._stack.push_async_callback(broker.close)
         await broker.start()
         hub = await self._hub(broker)
+        self._trace(hub)
         publishing = Publishing(broker.publish)
         leader = await self._leader(broker, publishing)
         publish = publishing if leader is None else leader.publish
@@ -290,6 +291,25 @@ class Feed:
         self._stack.push_async_callback(pool.close)
         await pool.start()
         return _Ports(*ports)
+
+    def _trace(self, hub: Hub) -> None:
+        """Trace one price in so many, if that was asked for."""
+        settings = self.settings
+        if not settings.trace_every:
+            return
+        from omega_ai.data_feed.observability.tracing import TracesUnavailable, open_traces  # an extra
+
+        try:
+            traces = open_traces(
+                settings.trace_every,
+                clock=self.clock,
+                publishes=settings.role != "edge",
+                serves=settings.role != "ingest" and settings.workers == 1,
+            )
+        except TracesUnavailable as error:
+            raise SettingsError(str(error)) from None
+        self._stack.push_async_callback(traces.close)
+        hub.trace(traces)
 
     async def _leader(self, broker: Broker, publish: Publish) -> RedundantPublisher | None:
         """Of several processes that take prices in, one at a time publishes them; None when there is one."""

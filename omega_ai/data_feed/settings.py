@@ -74,6 +74,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     alert_webhook: str | None = None
     alert_command: str | None = None
     report_dir: Path | None = None
+    trace_every: int = 0
 
     def validate(self) -> FeedSettings:
         """Check every bound; returns self.
@@ -143,6 +144,7 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("rate_limit", 0, 1_000_000),
     ("connection_rate", 0, 1_000_000),
     ("connection_burst", 1, 1_000_000),
+    ("trace_every", 0, 1_000_000_000),
     ("ping_interval", 0.05, 3600),
     ("pong_timeout", 0.05, 3600),
     ("handshake_timeout", 0.05, 600),

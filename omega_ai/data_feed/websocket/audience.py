@@ -8,6 +8,7 @@ per client is a single write, or with io_uring a part of one.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import Scheduler
@@ -15,6 +16,7 @@ from omega_ai.core.websocket.deflate import compress_once
 from omega_ai.core.websocket.frames import TEXT, build_frame, text_frame
 from omega_ai.core.websocket.lane import Lane
 from omega_ai.core.websocket.ring import Ring
+from omega_ai.data_feed.broker.base import Publication
 from omega_ai.data_feed.observability.histogram import LatencyHistogram
 from omega_ai.data_feed.websocket.context import Subscription
 from omega_ai.data_feed.websocket.session import Session
@@ -74,6 +76,21 @@ class FanOutStats:
         self.breaks = 0
 
 
+class Traces(Protocol):
+    """Told of the prices that are traced; see ``observability.tracing``."""
+
+    every: int
+    """One price in so many."""
+
+    def arrived(self, publication: Publication, market: bytes | None) -> None:
+        """A traced price came from the broker, and the newest trade or quote of its turn."""
+        ...
+
+    def written(self) -> None:
+        """All that came in this turn has been written."""
+        ...
+
+
 class FanOut:
     """What all audiences share: time, the ring, the counters, and who has something to send in this turn."""
 
@@ -83,6 +100,7 @@ class FanOut:
         self.ring = ring
         self.stats = FanOutStats()
         self.venue = VenueDelivery(clock)
+        self.traces: Traces | None = None
         self._dirty: list[Audience] = []
         self._turn_began = 0.0
 
@@ -103,6 +121,8 @@ class FanOut:
         now = self.clock.monotonic()
         self.stats.delivery.record(now - self._turn_began)
         self.venue.written(self._turn_began, now)
+        if self.traces is not None:
+            self.traces.written()
 
 
 class Audience:

@@ -21,7 +21,7 @@ from omega_ai.core.timestamps import format_utc
 from omega_ai.core.websocket.ring import Ring
 from omega_ai.data_feed.broker.base import History, Position, Publication
 from omega_ai.data_feed.observability.histogram import HistogramReading
-from omega_ai.data_feed.websocket.audience import Audience, FanOut, FanOutStats, Frame
+from omega_ai.data_feed.websocket.audience import Audience, FanOut, FanOutStats, Frame, Traces
 from omega_ai.data_feed.websocket.backlog import Backlog
 from omega_ai.data_feed.websocket.context import Subscription
 from omega_ai.data_feed.websocket.messages import PUBLISHED_CHANNELS, encode_heartbeat, encode_subscribed
@@ -113,6 +113,10 @@ class Hub:
         """What was published and delivered so far."""
         return self._fan_out.stats
 
+    def trace(self, traces: Traces) -> None:
+        """Tell ``traces`` of prices from now on."""
+        self._fan_out.traces = traces
+
     @property
     def venue_delivery(self) -> HistogramReading:
         """From venues' frames in to writes."""
@@ -151,6 +155,9 @@ class Hub:
         channel.at = self.clock.monotonic()
         if channel.of_venues:
             self._fan_out.venue.arrived(publication.message, channel.at)
+        traces = self._fan_out.traces
+        if traces is not None and seq % traces.every == 0 and channel.name == "btc_price":
+            traces.arrived(publication, self._fan_out.venue.of_this_turn(channel.at))
         channel.tail.append(frame)
         self.stats.publications += 1
         for audience in channel.audiences:

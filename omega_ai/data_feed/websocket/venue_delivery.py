@@ -43,6 +43,10 @@ class VenueDelivery:
         self._message = message
         self._at = at
 
+    def of_this_turn(self, now: float) -> bytes | None:
+        """The newest trade or quote, if it came in the turn that goes on at ``now``."""
+        return self._message if now - self._at <= ONE_TURN else None
+
     def written(self, began: float, now: float) -> None:
         """What was gathered from ``began`` on has been written by ``now`` (monotonic seconds)."""
         message, self._message = self._message, None
