@@ -122,6 +122,10 @@ class Client:
 class Tester:
     """What the fixture ``ws`` is: clients of one target, and their common history."""
 
+    __test__ = (
+        False  # pytest takes a class of this name for one of tests, where somebody imports it as a type
+    )
+
     def __init__(self, portal: Portal, context: Context) -> None:
         self.portal = portal
         self.context = context

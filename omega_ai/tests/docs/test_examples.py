@@ -35,7 +35,7 @@ ELSEWHERE = {
     "docs/tutorial.md": "docs/test_tutorial.py",
 }
 """Documents whose programs are run by tests of their own."""
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 FEED = re.compile(r"ws://localhost:8765")
 ENDLESS = re.compile(r"^ *(async )?for .* in feed:$|serve_forever", re.MULTILINE)
