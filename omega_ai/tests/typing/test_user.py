@@ -1,7 +1,7 @@
 """What a user writes, typed: checked by mypy in strict mode with everything else (``make check``), and run.
 
-``assert_type`` fails the check if a type is not the promised one. Each ``type: ignore`` is a mistake that mypy
-finds; an ignore that is not needed fails the check too.
+``assert_type`` fails the check if a type is not the promised one. Each ``type: ignore`` is a mistake that
+mypy finds; an ignore that is not needed fails the check too.
 """
 
 from __future__ import annotations
