@@ -6,7 +6,9 @@
 //
 // mode=fanout   `rate` times a second a publisher sends `burst` messages of `payload` bytes (as delivered) in one
 //               write; `clients` subscribers get them. dead=N more subscribe and never read. storm=N more
-//               connect, all at once, in the middle of the measured time.
+//               connect, all at once, in the middle of the measured time. phase=0 or 1 publishes in every other
+//               second alone, so that two runs can share a machine by turns; the median of the 99th percentiles
+//               of single seconds is told as well (second_p99_us): one bad second does not make the figure.
 // mode=echo     `clients` connections send, wait for the answer, and send again.
 // mode=connect  `clients` connections are opened, `inflight` at a time.
 // mode=idle     `clients` connections are opened and kept until standard input ends.
@@ -70,7 +72,11 @@ static int port, poll_fd, tls_on, deflate_on, inflight_limit, payload;
 static client *all;
 static int made, opened, opening, refused, closed, live_subscribers, role_opened[5];
 static uint64_t deliveries, delivered_bytes, echoes, compressed, last_length;
-static histogram latency, last_of_all, during_storm, round_trip;
+static histogram latency, last_of_all, during_storm, round_trip, this_second;
+#define MAX_SECONDS 600
+static double second_p99[MAX_SECONDS];
+static int seconds_seen;
+static uint64_t second_under_way;
 static uint32_t *arrived;  // per message: how many subscribers have it
 static uint64_t published, first_timed = UINT64_MAX, end_timed;
 static uint64_t storm_began, storm_ended;
@@ -79,6 +85,32 @@ static unsigned char buffer[BUFFER * 2];
 #ifdef WITH_TLS
 static SSL_CTX *tls;
 #endif
+
+static void end_second(void) {
+  if (this_second.total && seconds_seen < MAX_SECONDS) second_p99[seconds_seen++] = quantile_us(&this_second, 0.99);
+  memset(&this_second, 0, sizeof this_second);
+}
+
+// By the second in which it was sent.
+static void record_second(uint64_t sent, uint64_t took) {
+  if (sent / 1000000000 > second_under_way) {
+    end_second();
+    second_under_way = sent / 1000000000;
+  }
+  if (sent / 1000000000 == second_under_way) record(&this_second, took);
+}
+
+static int by_size(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static void print_seconds(void) {
+  end_second();
+  if (!seconds_seen) return;
+  qsort(second_p99, (size_t)seconds_seen, sizeof *second_p99, by_size);
+  printf(", \"second_p99_us\": %.1f, \"seconds_seen\": %d", second_p99[seconds_seen / 2], seconds_seen);
+}
 
 // Seconds that a process ran, and seconds that it was ready to run and had to wait for its core.
 typedef struct { double ran, waited; } usage;
@@ -268,6 +300,7 @@ static void message_came(client *c, const frame *f, const unsigned char *text, u
   uint32_t have = ++arrived[number];
   if (number < first_timed || number >= end_timed) return;
   record(storm_began && sent >= storm_began && (!storm_ended || sent < storm_ended) ? &during_storm : &latency, now - sent);
+  record_second(sent, now - sent);
   if (have == (uint32_t)live_subscribers) record(&last_of_all, now - sent);
 }
 
@@ -417,7 +450,7 @@ static int fanout(int argc, char **argv) {
   int clients = (int)number_arg(argc, argv, "clients", 1000), dead = (int)number_arg(argc, argv, "dead", 0);
   int burst = (int)number_arg(argc, argv, "burst", 1), storm = (int)number_arg(argc, argv, "storm", 0);
   double rate = number_arg(argc, argv, "rate", 100), seconds = number_arg(argc, argv, "seconds", 3);
-  double warm = number_arg(argc, argv, "warm", 0.5);
+  double warm = number_arg(argc, argv, "warm", 0.5), phase = number_arg(argc, argv, "phase", -1);
   // What compresses cannot be measured by its length: its padding is told.
   pad = (int)number_arg(argc, argv, "pad", 0);
   open_all(SUBSCRIBER, clients);
@@ -458,6 +491,7 @@ static int fanout(int argc, char **argv) {
     for (int i = 0; storm_began && storm_left && i < 50; i++, storm_left--) start(STORM);
     if (storm_began && !storm_ended && role_opened[STORM] + refused >= storm_target) storm_ended = now;
     if (storm_began && !storm_ended && now > storm_began + 30000000000ull) die("the storm lasted more than 30 s");
+    if (phase >= 0 && (now / 1000000000) % 2 != (uint64_t)phase) continue;
     if (due) publish(publisher, burst);
     if (due > 1) missed += (uint64_t)due - 1;
   }
@@ -473,6 +507,7 @@ static int fanout(int argc, char **argv) {
          (unsigned long long)missed, closed, refused, (long long)(expected - deliveries), pad);
   print_histogram("latency", &latency);
   print_histogram("last", &last_of_all);
+  print_seconds();
   if (storm) {
     print_histogram("storm", &during_storm);
     printf(", \"storm_ms\": %.1f, \"storm_opened\": %d", (double)(storm_ended - storm_began) / 1e6, role_opened[STORM]);
