@@ -20,15 +20,15 @@ CHANNELS = ("trades", "broadcast", "btc_price")
 HELD_MILLISECONDS = 20_000
 """Ended by the kill; long, since on a busy machine anything may take a second."""
 FOLLOW_SECONDS = 2.0
-DOWN_MILLISECONDS = 2000
+DOWN_MILLISECONDS = 5000
 """Silence after which a primary counts as down: longer than a busy machine keeps anybody waiting."""
-FAILOVER_SECONDS = 15.0
+FAILOVER_SECONDS = 30.0
 
 
 class _GroupRedis:
     """What both have in common. ``owner`` finds who takes the writes of a channel."""
 
-    longest_pause = 0.5 * DOWN_MILLISECONDS / 1000
+    longest_pause = 0.3 * DOWN_MILLISECONDS / 1000
     """A primary that hangs for longer is followed by another, and then goes on answering for a while."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class _GroupRedis:
         resumed, self._resumed = self._resumed, None
         if resumed is None:
             return False
-        time.sleep(2 * DOWN_MILLISECONDS / 1000)
+        time.sleep(1.5 * DOWN_MILLISECONDS / 1000)
         return all(primary is not resumed for primary in self.primaries())
 
     def command(self, *words: str) -> bytes:
