@@ -125,6 +125,15 @@ class Connection(ServerProtocol):
         """Bytes came; they are taken in when it is their turn."""
         self.server.inlet.arrived(self, data, new=self.state == CONNECTING)
 
+    def _handshake_timed_out(self) -> None:
+        """The time for the handshake is over; one that has come and waits for its turn came in time."""
+        if self.held:
+            self._timer = self.options.scheduler.later(
+                self.options.handshake_timeout, self._handshake_timed_out
+            )
+        else:
+            super()._handshake_timed_out()
+
     # From the inlet
 
     def take_in(self, data: bytes) -> None:
