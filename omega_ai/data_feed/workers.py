@@ -76,13 +76,18 @@ class WorkerPool:
         Raises:
             WorkerFailed: one of them could not; none is left running.
         """
+        spawning = [asyncio.create_task(self._spawn()) for _ in range(self.count)]
         try:
-            started = await asyncio.gather(*(self._spawn() for _ in range(self.count)))
+            self.workers = list(await asyncio.gather(*spawning))
         except BaseException:
+            # Those that have started, or are about to, are not wanted without the others.
+            for task in spawning:
+                task.cancel()
+            outcomes = await asyncio.gather(*spawning, return_exceptions=True)
+            self.workers = [outcome for outcome in outcomes if isinstance(outcome, Worker)]
             await self.close()
             raise
-        self.workers = list(started)
-        for worker in started:
+        for worker in self.workers:
             self._watch(worker)
         self._keep(self._poll())
 

@@ -19,9 +19,10 @@ from websockets.exceptions import ConnectionClosed
 from omega_ai.core.clock import SystemClock
 from omega_ai.data_feed.feed import Feed
 from omega_ai.data_feed.settings import FeedSettings, SettingsError
-from omega_ai.data_feed.workers import WorkerPool
+from omega_ai.data_feed.workers import Worker, WorkerFailed, WorkerPool
 from omega_ai.tests.certificates import Authority
 from omega_ai.tests.feed_server import FeedProcess
+from omega_ai.tests.valkey import ValkeyProcess
 
 
 @pytest.fixture
@@ -165,6 +166,35 @@ def descendants(pid: int) -> set[int]:
             waiting.extend(children - found)
             found |= children
     return found
+
+
+async def test_a_worker_that_cannot_start_leaves_none_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One had started already when another failed."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    started: list[Worker] = []
+    spawn = WorkerPool._spawn
+
+    async def one_alone(self: WorkerPool) -> Worker:
+        started.append(await spawn(self))
+        failing.set()
+        return started[0]
+
+    async def another(self: WorkerPool) -> Worker:
+        await failing.wait()
+        raise WorkerFailed("for a test")
+
+    failing = asyncio.Event()
+    turns = iter((one_alone, another))
+    monkeypatch.setattr(WorkerPool, "_spawn", lambda self: next(turns)(self))
+    with ValkeyProcess() as valkey:
+        settings = FeedSettings(
+            port=0, tls_port=None, http_port=None, source="none", broker=valkey.url, role="edge"
+        )
+        with pytest.raises(WorkerFailed, match="for a test"):
+            await WorkerPool(settings, 2).start()
+        assert started[0].process.returncode is not None
 
 
 def test_workers_need_a_broker_that_they_can_share() -> None:
