@@ -144,13 +144,15 @@ async def test_when_the_parent_is_killed_nothing_is_left(tmp_path: Path) -> None
         sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, env=environment
     )
     assert process.stdout is not None
-    async with asyncio.timeout(20):
-        while b"ready" not in await process.stdout.readline():
-            pass
-    children = descendants(process.pid)
-    assert len(children) >= 3, "two workers and a Valkey were expected"
-    process.kill()
-    await process.wait()
+    try:
+        async with asyncio.timeout(60):
+            while b"ready" not in await process.stdout.readline():
+                pass
+        children = descendants(process.pid)
+        assert len(children) >= 3, "two workers and a Valkey were expected"
+    finally:
+        process.kill()
+        await process.wait()
     async with asyncio.timeout(10):
         while any(Path(f"/proc/{pid}").exists() for pid in children):
             await asyncio.sleep(0.05)
