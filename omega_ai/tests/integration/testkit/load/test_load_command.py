@@ -45,23 +45,18 @@ async def test_a_right_server_passes_and_every_report_is_written(tmp_path):
     assert (tmp_path / "latency.hgrm").exists()
 
 
-async def test_a_server_that_loses_fails_and_so_does_a_bound_that_does_not_hold():
+async def test_a_server_that_loses_fails():
     async with serving(Behaviour(lose=0.2)) as (url, _):
         code, _, errors = await omega("load", url, *CALM, "--profile", "echo", "--rate", "100")
     assert code == 1, errors
     assert "lost" in errors
-    async with serving() as (url, _):
-        code, _, errors = await omega(
-            "load", url, *CALM, "--profile", "echo", "--threshold", "latency.p50 < 1us"
-        )
-    assert code == 1, errors
 
 
 async def test_a_rate_that_cannot_be_reached_proves_nothing(tmp_path):
     async with serving() as (url, _):
         target = tmp_path / "result.json"
         code, _, errors = await omega(
-            "load", url, "--duration", "0.5s", "--profile", "echo", "--rate", "3M", "--json", str(target)
+            "load", url, "--duration", "0.2s", "--profile", "echo", "--rate", "5M", "--json", str(target)
         )
     assert code == 2, errors
     assert any("did not get to" in reason for reason in json.loads(target.read_bytes())["invalid"])
