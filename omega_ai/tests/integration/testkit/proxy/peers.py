@@ -97,7 +97,7 @@ async def serving(
         server.peers.append(peer)
         server.accepted.put_nowait(peer)
         if handle is not None:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, RuntimeError):
                 await handle(peer)
 
     listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
