@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from websockets.asyncio.server import serve
+from collections.abc import Sequence
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from omega_ai.testkit.probe import Probe, probe
 from omega_ai.testkit.profile import Profile
@@ -12,8 +15,11 @@ from omega_ai.tests.integration.testkit.servers import Handler, Repeater, echo
 
 async def found(handler: Handler) -> Probe:
     """What is found at a server that agrees to the first subprotocol that it is offered."""
-    agree = {"select_subprotocol": lambda _, offered: next(iter(offered), None)}
-    async with serve(handler, "127.0.0.1", 0, **agree) as server:
+
+    def agree(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        return next(iter(offered), None)
+
+    async with serve(handler, "127.0.0.1", 0, select_subprotocol=agree) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         return await probe(Target(f"ws://127.0.0.1:{port}/", Profile(name="unknown")), seed=1)
 
