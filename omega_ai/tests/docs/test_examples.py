@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import os
 import re
@@ -9,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from omega_ai.cli.exit_codes import UsageError
 from omega_ai.cli.options import function_of
 from omega_ai.data_feed.settings import FeedSettings
 from omega_ai.data_feed.websocket.asyncapi import document
+from omega_ai.testkit.experiment.model import parse as parse_experiment
+from omega_ai.testkit.load.scenario import parse_scenario
 from omega_ai.tests.conftest import ROOT
 from omega_ai.tests.docs.blocks import Block, Command, blocks, commands
 from omega_ai.tests.feed_server import FeedThread, quiet_settings
@@ -35,6 +39,21 @@ ELSEWHERE = {
     "docs/tutorial.md": "docs/test_tutorial.py",
 }
 """Documents whose programs are run by tests of their own."""
+PIECES = {
+    "docs/testkit/chaos.md": "integration/testkit/test_experiments.py",
+    "docs/testkit/clients.md": "integration/testkit/conformance",
+    "docs/testkit/contract.md": "integration/testkit/contract",
+    "docs/testkit/load-machines.md": "unit/testkit/load/test_locust_user.py",
+    "docs/testkit/scenarios.md": "unit/testkit/load/test_documents.py",
+}
+"""Documents whose programs are pieces of one: they are compiled here, and what they import is there; what
+they show is held by the tests named."""
+WHOLE = [b for b in blocks("python") if b.document not in {**ELSEWHERE, **PIECES}]
+READERS: dict[str, Callable[[str, str], object]] = {
+    "docs/testkit/chaos.md": parse_experiment,
+    "docs/testkit/scenarios.md": parse_scenario,
+}
+"""Documents whose TOML is no settings, and what reads it."""
 PATIENCE = 120.0
 
 FEED = re.compile(r"ws://localhost:8765")
@@ -69,7 +88,8 @@ def test_every_language_of_a_block_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    "block", [pytest.param(b, id=b.name) for b in blocks("python") if b.document not in ELSEWHERE]
+    "block",
+    [pytest.param(b, id=b.name) for b in blocks("python") if b.document not in {**ELSEWHERE, **PIECES}],
 )
 def test_a_program_runs(block: Block, url: str, silent_url: str, tmp_path: Path) -> None:
     """Scripts to their end; tests by pytest, against a feed."""
@@ -91,6 +111,23 @@ def test_a_program_runs(block: Block, url: str, silent_url: str, tmp_path: Path)
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout
+
+
+@pytest.mark.parametrize(
+    "block", [pytest.param(b, id=b.name) for b in blocks("python") if b.document in PIECES]
+)
+def test_a_piece_of_a_program_compiles(block: Block) -> None:
+    """And names nothing of ours that is not there."""
+    tree = ast.parse(block.text)
+    compile(tree, block.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    assert (ROOT / "omega_ai" / "tests" / PIECES[block.document]).exists()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("omega_ai."):
+            if "locust" in str(node.module):
+                pytest.importorskip("locust", reason="an extra: pip install 'omega-btc-ai[locust]'")
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
 
 
 def parse(words: list[str]) -> None:
@@ -163,12 +200,15 @@ def test_a_message_is_one_of_the_contract(block: Block, contract: dict[str, Any]
 def test_a_file_of_settings_is_read(block: Block, tmp_path: Path) -> None:
     """Tables of commands have keys that the commands know; profiles have tests of their own."""
     content = tomllib.loads(block.text)
+    if (reader := READERS.get(block.document)) is not None:
+        reader(block.text, block.name)
+        return
     tables = content.keys() & COMMANDS.keys()
     path = tmp_path / "omega.toml"
     path.write_text(block.text)
     for command in tables:
         parse([command, "--config", str(path)])
-    assert tables or "name" in content
+    assert tables or "name" in content or "contract" in content
 
 
 @each("yaml")
