@@ -53,7 +53,7 @@ SPECIAL = {
 
 VARIABLES = {
     "OMEGA_IO_URING": "`0` sends without io_uring, also where the kernel has it",
-    "OTEL_SERVICE_NAME": "the feed's name in traces (`--trace-every`); `omega-btc-ai` if there is none",
+    "OTEL_SERVICE_NAME": "the feed's name in traces (`--trace-every`); `omega-feed` if there is none",
     "TERM": "`dumb`, or nothing: `omega watch` prints lines instead of drawing",
     "WSS_URL_<VENUE>": "Another address for a venue's WebSocket, such as that of `omega exchange`",
     "REST_URL_<VENUE>": "The same for its REST trades",
