@@ -248,6 +248,14 @@ class Link:
         room.recorder.counts.bytes_received += len(data)
         if self._bio is not None:
             self._read_secure(data, now)
+        elif self.state == OPEN and self._rest is None:  # as in _came, without a call: it is the common case
+            try:
+                taken = self.take(data, now)
+            except ProtocolError as error:
+                self._violated(error, now)
+                return
+            if taken < len(data) and self.sock is not None:
+                self._rest = bytearray(data[taken:])
         else:
             self._came(data, now)
         if self.pause_ns and self.state >= OPEN:
@@ -359,12 +367,20 @@ class Link:
 
     def write(self, data: bytes) -> None:
         """Send, or keep what the kernel does not take; how much waits is ``len(backlog)``."""
-        bio = self._bio
+        bio, sock = self._bio, self.sock
         self.room.recorder.counts.bytes_sent += len(data)
+        sent = 0
         if bio is not None:
             bio.object.write(data)
             data = bio.outgoing.read()
-        self._put(data)
+        elif sock is not None and self.backlog is None:
+            try:
+                sent = sock.send(data)
+            except OSError:
+                sent = 0  # said again by what follows
+            if sent == len(data):
+                return
+        self._put(data[sent:])
 
     def _put(self, data: bytes) -> None:
         sock = self.sock

@@ -197,7 +197,10 @@ class Worker:
             for fd, events in ready:
                 link = links.get(fd)
                 if link is not None:
-                    link.ready(events)
+                    if events == READ:
+                        link.read()
+                    else:
+                        link.ready(events)
                 elif fd == orders:
                     self._ordered()
             now = clock() - base
