@@ -43,6 +43,8 @@ COALESCE_NS: Final = 50_000
 than it adds to the lag."""
 OVERTIME_NS: Final = 1_000_000_000
 """How long after the last message was due a generator that is late may go on sending."""
+OVERTIME_TURNS: Final = 50
+"""And how many turns it has at least: a machine that held us up for long is no reason to send nothing."""
 LINGER_NS: Final = 200_000_000
 """How long is listened on when all has come: for copies."""
 LOOK_NS: Final = 10_000_000
@@ -120,7 +122,7 @@ class Worker:
         self._window_s = plan.window_s
         self._end = round(plan.duration_s * 1e9)
         self._stopped = False
-        self._look_again = self._quiet_since = 0
+        self._look_again = self._quiet_since = self._overtime_turns = 0
         self._rss_idle = rss_bytes()
 
     def say(self, report: Reports) -> None:
