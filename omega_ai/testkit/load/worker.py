@@ -221,9 +221,10 @@ class Worker:
             return False
         if now < self._end:
             return True
-        return now < self._end + OVERTIME_NS and any(
-            group.next_message <= self._end for group in self._groups
-        )
+        self._overtime_turns += 1
+        if now >= self._end + OVERTIME_NS and self._overtime_turns > OVERTIME_TURNS:
+            return False
+        return any(group.next_message <= self._end for group in self._groups)
 
     def _awaited(self, now: int) -> bool:
         """Whether anything that is due may still come, or a copy of what came last."""
