@@ -44,6 +44,11 @@ def histograms(window: Window) -> dict[str, Distribution]:
     }
 
 
+def worth_showing(series: TimeSeries) -> bool:
+    """Not that there is one process, all the time."""
+    return series.name != "processes" or any(value != 1 for _, value in series.points)
+
+
 def named(series: TimeSeries) -> TimeSeries:
     """A series of the server, as a report calls it."""
     return msgspec.structs.replace(series, name=f"server {series.name}")

@@ -116,6 +116,16 @@ def test_a_generator_that_did_not_keep_up_makes_a_run_invalid() -> None:
     assert result.verdict is Verdict.UNKNOWN
 
 
+def test_a_generator_that_was_late_accuses_nobody_of_lateness() -> None:
+    """A bound on time is then unknown; what is lost is lost all the same."""
+    bounds = ("latency.p99 < 0.5ms", "lost == 0", "rate.achieved >= 99%")
+    late = _result(_run(Modelled(capacity=1000, generator=50), thresholds=bounds))
+    assert [item.verdict for item in late.thresholds] == [Verdict.UNKNOWN, Verdict.PASS, Verdict.UNKNOWN]
+    assert "the generator itself was late" in late.thresholds[0].observed
+    lossy = _result(_run(Modelled(capacity=1000, generator=99, loses_above=50), thresholds=bounds))
+    assert lossy.thresholds[1].verdict is Verdict.FAIL
+
+
 def test_the_verdict_of_a_soak() -> None:
     """What grows is named, with how fast; what could not be seen is no pass."""
     plan = msgspec.structs.replace(PLAN, duration_s=300, phases=())
