@@ -150,7 +150,7 @@ class Run:
             return proxy.enable
         if step.act == "slow-handshakes":
             count = int(step.attributes.get("count", 50))
-            writers = await slow_handshakes(self.world.proxy.url, count)
+            writers = await slow_handshakes(self.world.direct, count)  # not what `reset` resets
 
             async def close() -> None:
                 for writer in writers:

@@ -6,11 +6,12 @@ In virtual time by default, with a new seed each run; ``--real`` on real sockets
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import uvloop
 
 from omega_ai.testkit.case import NotApplicable, Outcome
 from omega_ai.testkit.context import Context
@@ -156,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def real(experiment: Experiment, site: type[Site], seed: int, backoff: type[Backoff]) -> Outcome:
-        return asyncio.run(put_real(experiment, site, seed, backoff))
+        return uvloop.run(put_real(experiment, site, seed, backoff))
 
     return (
         0

@@ -22,7 +22,7 @@ STEPS = st.builds(
 )
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(STEPS, min_size=5, max_size=25), seed=st.integers(0, 2**31))
 def test_nothing_is_lost_without_a_word(steps: list[Step], seed: int) -> None:
     """Every ``mode: all`` client sees every message once and in order, or was told ``recovered: false``.
@@ -45,7 +45,7 @@ def test_a_seed_replays_exactly() -> None:
     here = {live_through(steps_of(5, 30), 5).digest[:16] for _ in range(2)}
     assert len(here) == 1
     command = [sys.executable, "-m", "omega_ai.tests.simnet", "--seed", "5", "--steps", "30"]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
     assert here.pop() in said
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 from msgspec import structs
 
 from omega_ai.testkit.case import NotApplicable
@@ -20,7 +21,7 @@ name = "short"
 title = "Two resets"
 [load]
 clients = 4
-rate = 20.0
+rate = 40.0
 [steady]
 before_s = 0.5
 latency_ms = 8000.0
@@ -95,7 +96,7 @@ def test_the_same_file_has_the_same_verdict_on_real_sockets_and_in_virtual_time(
 
     expected = [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
     assert [put_simulated(experiment, site, 1).verdict for site in (Site, EchoSite, NoResume)] == expected
-    assert asyncio.run(real()) == expected
+    assert uvloop.run(real()) == expected
 
 
 def test_the_same_seed_gives_the_same_outcome_to_the_last_figure() -> None:
