@@ -7,11 +7,14 @@ import signal
 from contextlib import AsyncExitStack
 from typing import Final
 
+from omega_ai.testkit.case import Undecided
 from omega_ai.testkit.experiment.model import FaultStep
 from omega_ai.testkit.process_faults import Starving, children, limited, limits_can_be_set, paused, send
 from omega_ai.testkit.process_faults.limits import SPARE_DESCRIPTORS, SPARE_MEMORY
+from omega_ai.testkit.server_process import ServerFailed
 from omega_ai.testkit.target import Control
 
+STARTS: Final = 3
 _BESIDE: Final = ("kill-child", "slow-child")
 
 
@@ -70,5 +73,19 @@ class RealMachine:
         if stack is not None:
             with contextlib.suppress(ProcessLookupError):
                 await stack.aclose()
-        if self._control.pid is None:
-            await self._control.start()
+        await self.ensure()
+
+    async def ensure(self) -> None:
+        """See to it that the server runs; on a busy machine a start may need a second try.
+
+        Raises:
+            Undecided: it does not come up.
+        """
+        for left in reversed(range(STARTS)):
+            if self._control.pid is not None:
+                return
+            try:
+                await self._control.start()
+            except ServerFailed as error:
+                if not left:
+                    raise Undecided(f"the server did not come up again: {error}") from None

@@ -43,7 +43,7 @@ class NoBackoff(Backoff):
 
     def next_s(self) -> float:
         """See the class."""
-        return 0.01
+        return 0.004
 
 
 class Visitor:

@@ -10,10 +10,10 @@ from omega_ai.testkit.context import Context
 from omega_ai.testkit.experiment.machine import RealMachine
 from omega_ai.testkit.experiment.model import BUILT_IN, Experiment, built_in
 from omega_ai.testkit.experiment.running import Run
-from omega_ai.testkit.experiment.world import NoMachine, World
+from omega_ai.testkit.experiment.world import Machine, NoMachine, World
 from omega_ai.testkit.proxy import FaultProxy
 
-OVERHEAD_S: Final = 60.0
+OVERHEAD_S: Final = 120.0
 """What starting, stopping and a busy machine may add, until a case is given up."""
 
 TITLES: Final = {
@@ -50,7 +50,10 @@ async def run_real(experiment: Experiment, context: Context) -> Outcome:
         if target.secure_url is None:
             raise NotApplicable("no wss:// address is known")
         direct = target.secure_url
-    machine = NoMachine() if target.control is None else RealMachine(target.control)
+    machine: Machine = NoMachine()
+    if target.control is not None:
+        machine = real = RealMachine(target.control)
+        await real.ensure()  # an experiment before this one may have left it down
     async with FaultProxy(direct, seed=context.seed, clock=context.clock) as proxy:
         return await Run(experiment, context, World(proxy, machine, direct))()
 
