@@ -199,11 +199,15 @@ def wire_line(client: str, direction: str, at_ns: int, opcode: int, data: bytes)
     )
 
 
+def _is_text(data: bytes) -> bool:
+    return data.isascii() and data.decode().isprintable()
+
+
 def excerpt(opcode: int, data: bytes) -> str:
     """The beginning of a payload: text as it is, a close frame's code and reason, else hexadecimal."""
     if opcode == CLOSE and len(data) >= 2:
         return f"{int.from_bytes(data[:2], 'big')} {data[2:].decode('utf-8', 'backslashreplace')}".rstrip()
-    if opcode == BINARY or not data:
+    if opcode == BINARY or not data or (opcode in (PING, PONG) and not _is_text(data)):
         return data[: EXCERPT // 2].hex(" ")
     text = data[: EXCERPT * 4].decode("utf-8", "backslashreplace")
     shown = (

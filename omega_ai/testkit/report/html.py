@@ -14,6 +14,8 @@ from omega_ai.testkit.verdict import Verdict
 
 PLOT_POINTS: Final = 400
 """Points of a curve; more cannot be seen."""
+WARNINGS: Final = 20
+"""That are listed at the top."""
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 100.0)
 _OVER_TIME: Final = {
     "ms": "Latency over time",
@@ -41,6 +43,7 @@ def page(result: RunResult) -> str:
         _overview(result),
         _invalid(result),
         _wrong(result),
+        _better(result),
         *(_suite(suite) for suite in result.suites),
         _thresholds(result),
         _histograms(result.histograms),
@@ -109,19 +112,47 @@ def _wrong(result: RunResult) -> str:
     return f"<h2>What is wrong, or open</h2><ul class='wrong'>{items}</ul>"
 
 
+def _better(result: RunResult) -> str:
+    """Warnings, so that nobody has to look for them among all cases."""
+    warned = [(case, finding) for case in result.cases if case.skipped is None for finding in case.warnings]
+    if not warned:
+        return ""
+    items = "".join(
+        f'<li><a href="#{_t(case.id)}">{_t(case.title)}</a>: {_t(finding.text)}</li>'
+        for case, finding in warned[:WARNINGS]
+    )
+    more = len(warned) - WARNINGS
+    items += f"<li>and {more} more, at their cases</li>" if more > 0 else ""
+    return f"<h2>Allowed, and better otherwise</h2><ul>{items}</ul>"
+
+
 def _suite(suite: SuiteResult) -> str:
-    cases = "".join(map(_case, suite.cases))
+    cases = "".join(_case(case) for case in suite.cases if case.skipped is None)
+    cases += _skipped([case for case in suite.cases if case.skipped is not None])
     return (
         f'<section id="{_t(suite.name)}"><h2>{_t(suite.name)}</h2><p>{_t(suite.title)}</p>{cases}</section>'
     )
 
 
+def _skipped(cases: list[CaseResult]) -> str:
+    """Those that were not put to the target, by the reason: they take one line until they are asked for."""
+    if not cases:
+        return ""
+    reasons: dict[str, list[CaseResult]] = {}
+    for case in cases:
+        reasons.setdefault(case.skipped or "", []).append(case)
+    items = "".join(
+        f"<li>{_t(reason)}: {', '.join(_t(case.id.partition('.')[2]) for case in group)}</li>"
+        for reason, group in reasons.items()
+    )
+    count = f"{len(cases)} case{'s' if len(cases) > 1 else ''} not put to it"
+    badge = '<span class="badge skipped">skipped</span>'
+    return f'<details class="case skipped"><summary>{badge} {count}</summary><ul>{items}</ul></details>'
+
+
 def _case(case: CaseResult) -> str:
-    if case.skipped is not None:
-        label, style, opened = "skipped", "skipped", ""
-    else:
-        label, style = _LABELS[case.verdict], str(case.verdict)
-        opened = " open" if case.verdict is not Verdict.PASS else ""
+    label, style = _LABELS[case.verdict], str(case.verdict)
+    opened = " open" if case.verdict is not Verdict.PASS else ""
     rows = [("expected", case.expectation), ("seen", case.finding), ("by", case.spec)]
     if case.figures:
         rows.append(("figures", ", ".join(f"{name} {value:g}" for name, value in case.figures.items())))

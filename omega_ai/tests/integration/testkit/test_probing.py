@@ -15,11 +15,9 @@ from omega_ai.tests.integration.testkit.servers import Handler, Repeater, echo
 
 async def found(handler: Handler) -> Probe:
     """What is found at a server that agrees to the first subprotocol that it is offered."""
-
-    def agree(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-        return next(iter(offered), None)
-
-    async with serve(handler, "127.0.0.1", 0, select_subprotocol=agree) as server:
+    async with serve(
+        handler, "127.0.0.1", 0, select_subprotocol=lambda _, offered: next(iter(offered), None)
+    ) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         return await probe(Target(f"ws://127.0.0.1:{port}/", Profile(name="unknown")), seed=1)
 
