@@ -13,7 +13,8 @@ from omega_ai.testkit.verdict import Verdict
 if TYPE_CHECKING:
     from omega_ai.testkit.context import Context
 
-DEFAULT_TIMEOUT = 20.0
+DEFAULT_TIMEOUT = 45.0
+"""Seconds; longer than any case takes on a machine that is not very busy."""
 
 
 class Need(StrEnum):

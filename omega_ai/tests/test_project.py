@@ -158,14 +158,33 @@ def test_imports_and_dependencies_are_the_same(project: dict[str, Any]) -> None:
     What an extra brings may be imported too: where it is wanted, with a word to those who have not got it.
     """
     declared = {canonicalize_name(Requirement(text).name) for text in project["project"]["dependencies"]}
-    extras = project["project"]["optional-dependencies"]
-    optional = {canonicalize_name(Requirement(text).name) for name in EXTRAS for text in extras[name]}
     owners = metadata.packages_distributions()
     imported: set[str] = set()
     for top in {name.partition(".")[0] for path in _modules() for name in _imports(path)}:
         if top != "omega_ai" and top not in sys.stdlib_module_names:
             imported |= {canonicalize_name(owner) for owner in owners.get(top, [BROUGHT.get(top, top)])}
-    assert imported - HOSTS - optional == declared - CARRIERS
+    assert imported - HOSTS - _optional(project) == declared - CARRIERS
+
+
+def _optional(project: dict[str, Any]) -> set[str]:
+    """What users get by naming an extra; what tests and developers need is none of it."""
+    extras = project["project"]["optional-dependencies"]
+    return {canonicalize_name(Requirement(text).name) for name in EXTRAS for text in extras[name]}
+
+
+def test_what_is_optional_is_imported_where_it_is_used(project: dict[str, Any]) -> None:
+    """Whoever did not ask for an extra can still use everything else."""
+    script = f"""
+import sys
+for name in {sorted(_optional(project) | {"yaml", *BROUGHT})!r}:
+    sys.modules[name] = None
+import omega_ai.cli.test, omega_ai.testkit.runner
+from omega_ai.testkit.suites import available, load_suite
+print(len([load_suite(name) for name in available()]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 9
 
 
 def _imports(path: Path) -> Iterator[str]:

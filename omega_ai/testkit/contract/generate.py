@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from hypothesis import find
 from hypothesis import strategies as st
 
 from omega_ai.testkit.contract.document import Contract, MessageType
+from omega_ai.testkit.contract.step import Step
 
 Strategy = st.SearchStrategy[Any]
 TEXT_LIMIT: Final = 200
@@ -20,14 +21,6 @@ ITEMS: Final = 4
 DEPTH: Final = 6
 INTEGERS: Final = (-(2**53) + 1, 2**53 - 1)
 """What every reader of JSON keeps."""
-
-
-class Step(NamedTuple):
-    """One message that is sent: its text, the kind it is or was made from, and whether it is right."""
-
-    text: str
-    kind: str
-    valid: bool
 
 
 def values(contract: Contract, schema: Mapping[str, Any], depth: int = 0) -> Strategy:

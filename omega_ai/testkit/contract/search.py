@@ -13,7 +13,7 @@ from hypothesis import errors as hypothesis_errors
 from hypothesis import strategies as st
 
 from omega_ai.testkit.case import CaseEnded
-from omega_ai.testkit.contract.generate import Step
+from omega_ai.testkit.contract.step import Step
 from omega_ai.testkit.contract.talk import Wrong
 
 STEP_LIMIT_S: Final = 60.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from omega_ai.testkit.case import Undecided
 from omega_ai.testkit.connection import ConnectFailed, Connection, is_data
 from omega_ai.testkit.contract.document import Contract, MessageType
-from omega_ai.testkit.contract.generate import Step
+from omega_ai.testkit.contract.step import Step
 from omega_ai.testkit.history import Received
 from omega_ai.testkit.profile import matches
 

@@ -223,7 +223,7 @@ async def leavers(context: Context) -> Outcome:
     needs=[Need.PUBLISH],
     alone=True,
     destructive=True,
-    timeout=40.0,
+    timeout=60.0,
 )
 async def stalled_listener(context: Context) -> Outcome:
     """One of six stops reading while 8 MB are published: more than the sockets between hold."""
@@ -255,7 +255,7 @@ async def stalled_listener(context: Context) -> Outcome:
     "What the server sends by itself is the same for all",
     expectation="five listeners see the same messages, in the same order, at nearly the same time",
     needs=[Need.FEED],
-    timeout=30.0,
+    timeout=60.0,
 )
 async def feed(context: Context) -> Outcome:
     """Five listeners for a while."""

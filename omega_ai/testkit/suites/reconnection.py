@@ -55,7 +55,7 @@ async def again_and_again(context: Context) -> Outcome:
     expectation="all are let in and served within 10 s",
     alone=True,
     destructive=True,
-    timeout=40.0,
+    timeout=60.0,
 )
 async def storm(context: Context) -> Outcome:
     """All cut in one turn, all back in the next."""
@@ -94,7 +94,7 @@ async def storm(context: Context) -> Outcome:
     expectation="everything published meanwhile, once and in order, or an honest word that it cannot be had",
     needs=[Need.RESUME, Need.PUBLISH],
     alone=True,
-    timeout=30.0,
+    timeout=60.0,
 )
 async def resume(context: Context) -> Outcome:
     """Three absences, each with messages published meanwhile."""

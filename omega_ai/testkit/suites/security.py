@@ -335,7 +335,7 @@ async def _too_much(
     expectation="others are answered in time; the sender may be limited or closed",
     destructive=True,
     alone=True,
-    timeout=40.0,
+    timeout=60.0,
 )
 async def flood(context: Context) -> Outcome:
     """Text as fast as it goes, while a bystander asks."""
@@ -351,7 +351,7 @@ async def flood(context: Context) -> Outcome:
     spec="RFC 6455 section 5.5.3",
     destructive=True,
     alone=True,
-    timeout=40.0,
+    timeout=60.0,
 )
 async def ping_flood(context: Context) -> Outcome:
     """Pings of 125 bytes, answers unread."""
@@ -392,7 +392,7 @@ async def _beside(context: Context, name: str, frame: bytes, count: int, *, deaf
     "TCP connections that say nothing keep nobody out",
     expectation="newcomers are served beside 100 of them",
     destructive=True,
-    timeout=40.0,
+    timeout=60.0,
 )
 async def silent_connections(context: Context) -> Outcome:
     """A hundred sockets that are opened and left."""

@@ -65,7 +65,7 @@ async def arrive(
         now = context.clock.monotonic()
         # As long as it takes to say that what is not there is lost: see Reading.grace_s.
         patience = 2 * (GRACE_S + context.profile.limits.max_latency_s + context.held_up())
-        if now > deadline or now > quiet_since + patience:
+        if now > deadline + 2 * context.held_up() or now > quiet_since + patience:
             return False
         await asyncio.sleep(0.01)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.typing import Subprotocol
+from websockets.asyncio.server import serve
 
 from omega_ai.testkit.probe import Probe, probe
 from omega_ai.testkit.profile import Profile

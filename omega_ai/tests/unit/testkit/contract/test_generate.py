@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 
 from omega_ai.data_feed.websocket.asyncapi import document as our_document
 from omega_ai.testkit.contract.document import Contract, parse_contract
-from omega_ai.testkit.contract.generate import Step, edges, invalid_steps, valid_steps
+from omega_ai.testkit.contract.generate import edges, invalid_steps, valid_steps
+from omega_ai.testkit.contract.step import Step
 from omega_ai.testkit.zoo.contract import zoo_contract
 
 OURS = parse_contract(our_document(version="1"))
