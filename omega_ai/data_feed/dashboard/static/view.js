@@ -38,6 +38,13 @@ function spark(svg, values) {
 
 const milliseconds = (ms) => (ms < 1 ? "< 1 ms" : `${amount.format(ms)} ms`); // a browser's clock shows no less
 
+/** An upper bound in ms, in two figures, and never below what it was. */
+function upper(ms) {
+  if (ms === null || ms === undefined) return "10,000+ ms";
+  const unit = 10 ** (Math.floor(Math.log10(Math.max(ms, 0.001))) - 1);
+  return `${new Intl.NumberFormat("en-US", { maximumFractionDigits: 3 }).format(Math.ceil(ms / unit - 1e-9) * unit)} ms`;
+}
+
 const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1);
 
 const rateText = (perSecond) => (perSecond < 10 ? perSecond.toFixed(1) : whole.format(perSecond)) + " / s";
@@ -209,7 +216,7 @@ export class View {
     put($("workers"), `${workers.filter((worker) => worker.running).length} of ${workers.length} up`);
     put($("broker"), !status ? "–" : status.broker.connected ? "up" : `away, ${status.broker.buffered} waiting`);
     const broker = status?.delivery_ms?.broker;
-    if (broker?.count > 0 && status.broker.connected) $("broker").append(" ", make("small", {}, `p99 ≤ ${broker.p99 ?? "10000+"} ms`));
+    if (broker?.count > 0 && status.broker.connected) $("broker").append(" ", make("small", {}, `p99 ≤ ${upper(broker.p99)}`));
     const cuts = model.gaps + model.resets;
     put($("continuity"), cuts ? `${cuts} break${cuts > 1 ? "s" : ""}` : "whole");
     $("continuity").append(" ", make("small", {}, `${model.resumes} resumed`));
@@ -222,8 +229,8 @@ export class View {
   /** A stage of the server's: upper bounds, since it counts in buckets. */
   #renderStage(element, stage) {
     const known = stage?.count > 0 && stage.p50 !== null;
-    put(element, known ? `≤ ${stage.p50} ms` : "–");
-    if (known) element.append(" ", make("small", {}, `p99 ≤ ${stage.p99 ?? "10000+"} ms`));
+    put(element, known ? `≤ ${upper(stage.p50)}` : "–");
+    if (known) element.append(" ", make("small", {}, `p99 ≤ ${upper(stage.p99)}`));
   }
 
   #renderAttention(now) {

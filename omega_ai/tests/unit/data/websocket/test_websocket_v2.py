@@ -376,7 +376,7 @@ def _check_error(error: Json, wrong: wrong_input.WrongMessage) -> None:
     optional = {
         name for name in ("field", "id") if getattr(wrong, {"id": "request_id"}.get(name, name)) is not None
     }
-    assert set(error) == {"type", "code", "message", "temporary", "timestamp"} | optional
+    assert set(error) - {"correlation"} == {"type", "code", "message", "temporary", "timestamp"} | optional
 
 
 def _old_tls(target: Target, newest: ssl.TLSVersion) -> ssl.SSLContext:
