@@ -296,7 +296,7 @@ class TestWebSocketV2:
                 await client.send(text)
                 answers.append(await client.receive_where(lambda message: message["type"] != "heartbeat"))
             for answer in answers:
-                for name in ("received_at", "timestamp"):
+                for name in ("received_at", "timestamp", "correlation"):
                     answer.pop(name, None)
             assert answers[0] == answers[1]
 
