@@ -129,9 +129,9 @@ async def measure(samples: int, seed: int) -> None:
                 await asyncio.sleep(0.05)
         await asyncio.sleep(1.0)
         (client,) = exchange._clients
-        # Past the event loop: the frame leaves with the system call, and nothing else happens meanwhile.
+        # Past the event loop: the frame leaves with the system call, and nothing else happens meanwhile. It
+        # never waits: whether it may is a property that both descriptors of the socket share.
         venue_socket = socket.socket(fileno=os.dup(client.transport.get_extra_info("socket").fileno()))
-        venue_socket.setblocking(True)
         taken: dict[tuple[bool, str], list[float]] = {}
         cents = 6_000_000
         for number in range(samples * 6):
