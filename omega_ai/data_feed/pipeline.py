@@ -57,6 +57,8 @@ class Pipeline:
         self._clock = clock
         self._scheduler = scheduler
         self._timer: Cancellable | None = None
+        self._timer_ns = 0
+        self._put_off = False
         self._stopped = False
         self._candles = Candles()
         self._candles_timer: Cancellable | None = None
@@ -139,16 +141,25 @@ class Pipeline:
         self._candles_timer = self._scheduler.later(CANDLES_EVERY, self._tick_candles)
 
     def _arm(self, now_ns: int) -> None:
+        """Look again when a price is due. Each price puts that off; the timer that is set looks once more."""
         if self._stopped:
             return
+        due_ns = self._policy.due_ns(now_ns)
         if self._timer is not None:
+            if self._timer_ns <= due_ns:
+                self._put_off = True
+                return
             self._timer.cancel()
-        delay = max(self._policy.due_ns(now_ns) - now_ns, 0) / 1e9
-        self._timer = self._scheduler.later(delay, self._tick)
+        self._timer_ns = max(due_ns, now_ns)
+        self._put_off = False
+        self._timer = self._scheduler.later((self._timer_ns - now_ns) / 1e9, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         now_ns = self._clock.time_ns()
+        if self._put_off and now_ns < self._policy.due_ns(now_ns):
+            self._arm(now_ns)
+            return
         self._price(now_ns)
         if self._timer is None:
             self._arm(now_ns)

@@ -149,6 +149,21 @@ def test_a_broker_that_takes_nothing_does_not_stop_the_pipeline() -> None:
     assert line.take("quotes")
 
 
+def test_a_price_puts_off_the_next_look_and_costs_no_timer_of_its_own() -> None:
+    """A thousand prices a second leave one timer, and a second after the last one the price is repeated."""
+    line = Line()
+    line.pipeline.start()
+    for number in range(500):
+        line.quote("a", 61_000 + number % 7, 61_001 + number % 7)
+        line.scheduler.advance(0.001)
+    assert len([entry for _, _, entry in line.scheduler._heap if entry.callback is not None]) <= 2
+    line.take("btc_price")
+    line.scheduler.advance(0.9)
+    assert line.take("btc_price") == []
+    line.scheduler.advance(0.2)
+    assert len(line.take("btc_price")) == 1
+
+
 def test_after_the_stop_no_timer_runs() -> None:
     """Nothing is published by a feed that has ended."""
     line = Line()
