@@ -15,6 +15,9 @@ from omega_ai.testkit.suites.experiments import suite_of
 EXPERIMENTS: Final = "experiment"
 """The suite of experiments that are named on the command line."""
 
+START_SECONDS: Final = 60.0
+"""Nobody knows how long a server of others takes to start."""
+
 
 def experiments(named: tuple[str, ...]) -> list[Suite]:
     """The suite of these experiments: files, or names of those that are built in; none if none is named.
@@ -38,6 +41,8 @@ async def started(command: str, url: str | None) -> ServerProcess:
     Raises:
         ServerFailed: it did not come up.
     """
-    server = ServerProcess(shlex.split(command), url=url or "ws://127.0.0.1:{port}/")
+    server = ServerProcess(
+        shlex.split(command), url=url or "ws://127.0.0.1:{port}/", start_seconds=START_SECONDS
+    )
     await server.start()
     return server
