@@ -17,7 +17,7 @@ from omega_ai.cli.running import run
 from omega_ai.cli.terminal import command_line, say
 from omega_ai.core.certificates import CertificateError
 from omega_ai.testkit.case import Case, Suite
-from omega_ai.testkit.conformance.clients.arrivals import Arrivals, NoClient
+from omega_ai.testkit.conformance.clients.arrivals import Arrivals, CannotListen, NoClient
 from omega_ai.testkit.conformance.clients.meeting import meet
 from omega_ai.testkit.connection import ConnectFailed
 from omega_ai.testkit.contract.document import HOW, Contract, ContractError, load_contract
@@ -118,7 +118,7 @@ def test(
         else:
             asked = Asked(url, known, secure_url, ca, token, promised, start, server_pid, server_metrics)
             result = run(_test(asked, suites, case, chosen, again))
-    except (ProfileError, ContractError, ServerFailed, CertificateError, ReportError) as error:
+    except (ProfileError, ContractError, CannotListen, ServerFailed, CertificateError, ReportError) as error:
         raise UsageError(f"{error}.") from None
     except NoClient as error:
         raise UsageError(f"{error}.", "A client has to connect to the URL that stands for {url}.") from None
@@ -197,23 +197,18 @@ async def test_client(
 
     Raises:
         NoClient: none comes.
-        UsageError: the port is taken.
+        CannotListen: the port is taken.
     """
-    arrivals = Arrivals(command, port=port)
-    try:
-        async with arrivals:
-            if command is None:
-                say(f"Waiting for a client at {arrivals.url}")
-                say("It is to send back what it is sent, and to come again whenever a connection ends.")
-            target = await meet(arrivals)
-            with Screen(target, seed) as screen:
-                runner = Runner(target, seed=seed, observer=screen, reproduce=again.case, only=cases)
-                result = await runner.run(suites, command=again.run(suites))
-            screen.summary(result)
-            return result
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"port {port} cannot be listened on: {reason}.") from None
+    async with Arrivals(command, port=port) as arrivals:
+        if command is None:
+            say(f"Waiting for a client at {arrivals.url}")
+            say("It is to send back what it is sent, and to come again whenever a connection ends.")
+        target = await meet(arrivals)
+        with Screen(target, seed) as screen:
+            runner = Runner(target, seed=seed, observer=screen, reproduce=again.case, only=cases)
+            result = await runner.run(suites, command=again.run(suites))
+        screen.summary(result)
+        return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,15 @@ by
 
     python -m omega_ai.testkit.zoo --runs {runs} --right-runs {right} --write docs/testkit/zoo.md
 
+(`--minutes` ends it early; the last column says how often each was run.){note}
+
 """
 
 
-def page(seen: Seen, runs: int, right: int) -> str:
+def page(seen: Seen, runs: int, right: int, note: str = "") -> str:
     """The page, from what was seen. ``runs``, ``right``: what the command was asked for."""
     lines = [
-        _HEAD.format(runs=runs, right=right),
+        _HEAD.format(runs=runs, right=right, note=f" {note}" if note else ""),
         f"{_every(seen.servers)} faulty servers were caught every time, every run with a new seed. "
         f"In {seen.right_runs['right']} runs of all cases on right servers ({len(RIGHT)} of them, in turn), "
         f"{_count(seen.raised['right'])}.\n",
@@ -100,12 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=4, help="so many things at the same time")
     parser.add_argument("--minutes", type=float, help="begin nothing more after so long")
     parser.add_argument("--write", type=Path, help="write the table to this file, as it grows")
+    parser.add_argument("--note", default="", help="a sentence for the page: on which machine, say")
     given = parser.parse_args(arguments)
     total = sum(1 for _ in units(given.runs, given.right_runs))
 
     def told(seen: Seen, done: int) -> None:
         if given.write is not None:
-            given.write.write_text(page(seen, given.runs, given.right_runs), encoding="utf-8")
+            given.write.write_text(page(seen, given.runs, given.right_runs, given.note), encoding="utf-8")
         if sys.stderr.isatty():
             print(f"\r{done} of {total}", end="", file=sys.stderr, flush=True)
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -111,6 +113,17 @@ def _told(unit: Unit, proof: AnyProof) -> AnyProof:
     return proof
 
 
+def _end_with(parent: int) -> None:
+    """In each process: end when the one that started it is gone, even if it was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with the parent").start()
+
+
 def units(runs: int, right: int) -> Iterator[Unit]:
     """Everything, so that each kind is at about the same share of its runs at any time."""
     shares: list[tuple[float, Unit]] = []
@@ -147,7 +160,9 @@ def run(
     end = None if minutes is None else time.monotonic() + 60 * minutes
     done = 0
     running: dict[Future[Outcome], Unit] = {}
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+    ) as pool:
         while True:
             while len(running) < processes and (end is None or time.monotonic() < end):
                 unit = next(left, None)

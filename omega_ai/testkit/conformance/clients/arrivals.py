@@ -33,6 +33,10 @@ class NoClient(Exception):
     """No client came; says why, as far as that is known."""
 
 
+class CannotListen(Exception):
+    """The port cannot be had; says which, and why."""
+
+
 class _Run:
     """One process of the command."""
 
@@ -71,9 +75,13 @@ class Arrivals:
 
     async def __aenter__(self) -> Arrivals:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: cast(asyncio.BaseProtocol, Caller(self._came)), HOST, self._port, backlog=64
-        )
+        try:
+            self._server = await loop.create_server(
+                lambda: cast(asyncio.BaseProtocol, Caller(self._came)), HOST, self._port, backlog=64
+            )
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise CannotListen(f"port {self._port} cannot be listened on: {reason}") from None
         self._port = self._server.sockets[0].getsockname()[1]
         if self.command is not None:
             self._workers = [asyncio.create_task(self._work(self.command)) for _ in range(self._at_once)]
