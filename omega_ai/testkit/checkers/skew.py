@@ -47,7 +47,15 @@ def check(reading: Reading, *, max_skew_s: float | None = None) -> Check:
     found = findings(reading, "skew", "message at very different times", anomalies)
     found += findings(reading, "skew", f"message {HELD_UP}", doubtful, Severity.UNKNOWN)
     if not anomalies:
-        found += findings(reading, "slow", "client always behind the others", _slow(reading, behind))
+        slow = _slow(reading, behind)
+        spans = [(items[0].at_ns, items[-1].at_ns) for items in arrivals.values()]
+        begin, end = min((a for a, _ in spans), default=0), max((b for _, b in spans), default=0)
+        excused = reading.excused_s(begin, end)
+        sure = [one for one in slow if one.weight > SLOW_AT_LEAST_S + excused]
+        phrase = "client always behind the others"
+        found += findings(reading, "slow", phrase, sure)
+        unsure = [one for one in slow if one not in sure]
+        found += findings(reading, "slow", f"{phrase}, but this machine held us up", unsure, Severity.UNKNOWN)
     return Check("skew", len(skews), tuple(found), Distribution.of(skews) if skews else None)
 
 
