@@ -88,7 +88,8 @@ def test(
     if client is not None and not suite and not case:
         suite = ("client",)
     if contract is not None and not suite and not case:
-        suite = (",".join([*(name for name in available() if load_suite(name).quick), "contract"]),)
+        quick = [name for name in available() if name != "contract" and load_suite(name).quick]
+        suite = (",".join([*quick, "contract"]),)
     suites = [*experiments(experiment), *(_suites(suite, case) if suite or case or not experiment else ())]
     if list_cases:
         _list(suites)

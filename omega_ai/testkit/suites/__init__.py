@@ -27,6 +27,10 @@ SUITES: Final[dict[str, str]] = {
 """Name -> ``module:attribute``, in the order in which they are run."""
 
 
+EXTRAS: Final[dict[str, tuple[str, str]]] = {"contract": ("hypothesis", "contract")}
+"""Name of a suite -> what it imports beyond the package's own requirements, and the extra that brings it."""
+
+
 class SuiteMissing(LookupError):
     """No such suite, or none that is installed; ``str(error)`` says which there are."""
 
@@ -35,11 +39,14 @@ def load_suite(name: str) -> Suite:
     """The suite ``name``.
 
     Raises:
-        SuiteMissing: there is none.
+        SuiteMissing: there is none, or what it needs is not installed.
     """
     if name not in SUITES:
         raise SuiteMissing(f"there is no suite {name!r}; there are: {', '.join(available())}")
     module, _, attribute = SUITES[name].partition(":")
+    if name in EXTRAS and not _exists(EXTRAS[name][0]):
+        needed, extra = EXTRAS[name]
+        raise SuiteMissing(f"the suite {name} needs {needed}: pip install 'omega-btc-ai[{extra}]'")
     suite = getattr(importlib.import_module(module), attribute)
     if not isinstance(suite, Suite):
         raise TypeError(f"{SUITES[name]} is no suite")
@@ -48,11 +55,15 @@ def load_suite(name: str) -> Suite:
 
 def available() -> list[str]:
     """Names of the suites that are installed, in their order."""
-    return [name for name, where in SUITES.items() if _exists(where.partition(":")[0])]
+    return [
+        name
+        for name, where in SUITES.items()
+        if _exists(where.partition(":")[0]) and (name not in EXTRAS or _exists(EXTRAS[name][0]))
+    ]
 
 
 def _exists(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # a package on the way to it
+    except (ModuleNotFoundError, ValueError):  # a package on the way to it, or one that is blocked
         return False

@@ -124,7 +124,10 @@ def feed(installed: Installed) -> Iterator[dict[str, str]]:
         yield _ready(process, log)
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 def _ready(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:

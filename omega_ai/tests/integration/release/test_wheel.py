@@ -29,14 +29,28 @@ def test_messages_come_back(ws):
 """
 
 IMPORT_ALL = """
-import importlib, pkgutil, sys, omega_ai
+import importlib, pkgutil, sys
+for extra in ("pytest", "hypothesis", "jsonschema", "yaml", "playwright", "locust", "gevent", "websocket"):
+    sys.modules[extra] = None  # as where nobody asked for an extra
+import omega_ai
 names = [m.name for m in pkgutil.walk_packages(omega_ai.__path__, "omega_ai.")]
 assert "omega_ai.tests" not in names, "tests are in the wheel"
-skip = ("omega_ai.testkit.pytest_plugin", "omega_ai.__main__", "omega_ai.testkit.zoo.__main__")
+missing = []
 for name in names:
-    if name not in skip:
-        importlib.import_module(name)
-print(len(names), sorted(set(sys.modules) & {"pytest", "hypothesis", "playwright", "mypy"}))
+    if not name.endswith("__main__"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            missing.append(name)
+print(len(names), *missing)
+"""
+
+WITHOUT_EXTRAS = """
+import sys
+for extra in ("hypothesis", "jsonschema", "yaml"):
+    sys.modules[extra] = None
+from omega_ai.cli.app import main
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -50,9 +64,24 @@ def test_it_says_its_version_and_lies_outside_the_checkout(installed: Installed)
 
 def test_every_module_can_be_imported_without_what_is_only_for_tests(installed: Installed) -> None:
     """Whoever does not want an extra does not need it. The pytest plugin is for where pytest is."""
-    count, loaded = installed.run("python", "-c", IMPORT_ALL).stdout.strip().split(" ", 1)
+    count, *missing = installed.run("python", "-c", IMPORT_ALL).stdout.split()
     assert int(count) > 200
-    assert loaded == "[]"
+    of_extras = ("testkit.contract", "testkit.pytest_", "testkit.load.locust_user", "testkit.zoo")
+    assert [
+        name for name in missing if not name.startswith(tuple(f"omega_ai.{part}" for part in of_extras))
+    ] == []
+
+
+def test_what_an_extra_is_needed_for_says_which(installed: Installed) -> None:
+    """Without it, everything else of the command works."""
+    listed = installed.run("python", "-c", WITHOUT_EXTRAS, "test", "--list-cases")
+    assert "messages.echo" in listed.stdout
+    assert "contract:" not in listed.stdout
+    refused = installed.run(
+        "python", "-c", WITHOUT_EXTRAS, "test", "ws://127.0.0.1:9", "--suite", "contract", check=False
+    )
+    assert refused.returncode == 3
+    assert "pip install 'omega-btc-ai[contract]'" in refused.stderr
 
 
 def test_data_files_and_types_came_along(wheel: Path, installed: Installed) -> None:
@@ -82,7 +111,7 @@ def test_the_feed_gives_prices_over_ws_and_wss(installed: Installed, feed: dict[
 def test_the_page_is_served_whole(feed: dict[str, str]) -> None:
     """Every script, style sheet and picture that it names."""
     page = _get(feed["http"]).decode()
-    parts = set(re.findall(r'(?:src|href)="(?!https?:|data:|#)([^"]+)"', page))
+    parts = set(re.findall(r'<(?:script|link|img)\b[^>]*(?:src|href)="(?!https?:|data:|#)([^"]+)"', page))
     assert len(parts) >= 3, page[:500]
     for part in parts:
         assert _get(feed["http"].rstrip("/") + "/" + part.lstrip("/")), part
