@@ -246,6 +246,7 @@ def test_settings_that_documents_name_exist() -> None:
         "--quick",
         "--list-cases",
         "--cov",
+        "--enable-feature",
     }
     sources = "".join(path.read_text() for path in (ROOT / "omega_ai").rglob("*.py"))
     sources += "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))
