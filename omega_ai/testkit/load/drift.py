@@ -8,8 +8,8 @@ accused:
   garbage collector's sawtooth and short spikes leave alone. The slope is the median of the slopes of all
   pairs of blocks (Theil 1950; Sen 1968), its interval comes from the variance of Kendall's statistic, widened
   for neighbours that resemble each other (Hamed and Rao 1998). The interval must lie above zero.
-- *Persistence*: a leak goes on. Each quarter of the run must be above the one before by its share, and none
-  may account for most of the growth: after a step, and in a curve that flattens, that is not so.
+- *Persistence*: a leak goes on. Each quarter of the run must be above the one before by its share of the
+  growth: after a step, and in a curve that flattens, that is not so.
 - *Weight*: less than ``floor`` over the whole run is nothing that anybody should be told.
 """
 
@@ -31,10 +31,8 @@ LEAST_BLOCKS: Final = 12
 CONFIDENCE: Final = 0.99
 QUANTILE: Final = 0.25
 """Of a block, and of a quarter, the value that stands for it."""
-LARGEST_QUARTER: Final = 0.55
-"""Share of the growth that one quarter may account for: evenly it would be a third, in a step it is all."""
 SMALLEST_QUARTER: Final = 0.15
-"""Share of the growth that each quarter must account for."""
+"""Share of the growth that each quarter must account for: evenly it is a third, after a step it is none."""
 
 FLOORS: Final = {"rss": (1 << 20, 0.01), "pss": (1 << 20, 0.01), "descriptors": (5, 0.02), "p99": (20e6, 0.5)}
 """Growth over the run that is of no account: absolute, and as a share of the level. The larger one counts."""
@@ -172,10 +170,8 @@ def _decide(slope: Slope, quarters: Sequence[float], growth: float, least: float
     if growth <= least:
         return "steady", "what it grew by is of no account"
     steps = [later - earlier for earlier, later in itertools.pairwise(quarters)]
-    if max(steps) > LARGEST_QUARTER * growth:
-        return "steady", "it stepped up once, or grew less and less, but it does not go on growing"
     if min(steps) < SMALLEST_QUARTER * growth:
-        return "steady", "it did not grow in every quarter of the run"
+        return "steady", "it stepped up, or grew less and less, but it does not go on growing"
     return "grows", "it grew in every quarter of the run, and beyond chance"
 
 
