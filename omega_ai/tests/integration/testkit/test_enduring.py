@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from omega_ai.testkit.suites import soak
+from omega_ai.testkit.verdict import Verdict
 from omega_ai.testkit.zoo.catalogue import ENDURING, Exhibit
 from omega_ai.testkit.zoo.enduring import put
 from omega_ai.testkit.zoo.prove import caught, find_case
@@ -21,7 +22,10 @@ async def test_what_grows_is_caught_within_seconds(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(soak, "SECONDS", 6.0)
 
     async def one(exhibit: Exhibit) -> str | None:
-        result = await put(exhibit, find_case(exhibit.case), seed=1)
+        for seed in range(3):  # a machine that holds up the generator leaves a run undecided
+            result = await put(exhibit, find_case(exhibit.case), seed)
+            if result.verdict is not Verdict.UNKNOWN:
+                break
         return None if caught(exhibit, result) else f"{exhibit.name}: {result.verdict}: {result.finding}"
 
     missed = await asyncio.gather(*map(one, SOAKED))
