@@ -22,6 +22,8 @@ from msgspec import Struct
 MAX_RATE: Final = 10_000_000.0
 """Events per second that a shape may reach."""
 MAX_POINTS: Final = 10_000
+LONGEST: Final = 1e12
+"""Periods of a wave that are looked at: nobody waits for more."""
 
 
 class ShapeError(ValueError):
@@ -135,7 +137,8 @@ class Lines:
             return self._times[place] + left / rate if rate else math.inf
         # The root of slope/2 x^2 + rate x - left, in the form that does not lose digits.
         root = math.sqrt(max(0.0, rate * rate + 2 * slope * left))
-        return self._times[place] + 2 * left / (rate + root)
+        both = rate + root
+        return self._times[place] + 2 * left / both if both else math.inf
 
 
 class Sine:
@@ -156,10 +159,11 @@ class Sine:
 
     def inverse(self, events: float) -> float:
         """See ``Curve``."""
-        if not self._mean:
+        each = self._mean * self._period
+        if not each or events / each > LONGEST:
             return math.inf
         # After a whole period the integral is what it would be without the sine: that bounds the root.
-        periods = math.floor(events / (self._mean * self._period))
+        periods = math.floor(events / each)
         low, high = periods * self._period, (periods + 1) * self._period
         guess = events / self._mean
         for _ in range(100):

@@ -136,6 +136,14 @@ def test_a_shape_can_be_turned_up_and_tells_its_peak():
     assert peak(Steps((1.0, 5.0), 1), 0.5) == 1.0
 
 
+@pytest.mark.parametrize("rate", [5e-324, 2.3e-308, 1e-200, 1e-9])
+def test_what_hardly_ever_happens_does_not_happen(rate):
+    """Rates so small that their inverse is beyond all numbers."""
+    for shape in (Constant(rate), Wave(rate, 0.0, 1.0), Wave(rate, rate, 0.125), Ramp(0.0, rate, 1.0)):
+        assert list(times(shape, 10.0)) == []
+        assert list(times(shape, 10.0, rng=random.Random(1))) == []
+
+
 @pytest.mark.parametrize(
     "shape",
     [
