@@ -230,7 +230,7 @@ async def secure(context: Context) -> Outcome:
     try:
         connection = await context.connect("client", url=context.target.secure_url, must=False)
     except ConnectFailed as error:
-        return failed(f"no connection over TLS: {error}")
+        return failed(f"no connection over TLS: {error}", by_silence=error.late)
     milliseconds = (context.now_ns() - begin) / 1e6
     await context.round_trip(connection)
     version = connection.tls.version() if connection.tls is not None else None
