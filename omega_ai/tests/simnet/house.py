@@ -321,11 +321,14 @@ def quiet() -> Iterator[None]:
     logger = logging.getLogger("omega_ai")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
+    configured = structlog.is_configured()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         yield
     finally:
         structlog.configure(**before)
+        if not configured:
+            structlog.reset_defaults()  # otherwise others would take it for configured
         logger.setLevel(level)
 
 
