@@ -16,9 +16,8 @@ from omega_ai import __version__
 from omega_ai.cli.configuration import CUSTOMARY, variable_of
 from omega_ai.cli.exit_codes import ExitCode
 from omega_ai.cli.options import Option, function_of, options_of
-from omega_ai.cli.serve import REPEATABLE
 from omega_ai.data_feed.exchanges.detect import VENUES
-from omega_ai.data_feed.settings import _BOUNDS, FeedSettings
+from omega_ai.data_feed.settings import _BOUNDS, RELOADABLE, REPEATABLE, FeedSettings
 from omega_ai.data_feed.websocket.asyncapi import ANSWERS, CLIENT_MESSAGES, document
 from omega_ai.data_feed.websocket.close_codes import CloseCode, may_reconnect
 from omega_ai.data_feed.websocket.errors import NOT_THE_CLIENTS_FAULT, TEMPORARY, ErrorCode
@@ -40,6 +39,11 @@ Made from the settings by `make docs`. Each can be given in three ways, and the 
 Then come variables that others use too (`REDIS_URL`, `SSL_CERT_PATH`), then the default. A key that is no setting, a
 value of the wrong type and one out of bounds end the start with a sentence and exit code 3. An annotated example of
 the file is `deploy/omega.toml` in the source.
+
+On SIGHUP the file is read again (and the certificate), with the same order of precedence. Settings marked *reloadable*
+hold from then on, in every worker, and nobody is dropped; a log line, `settings_reloaded`, names them and any others
+that were changed and wait for a restart (`restart_needed`). If the file is broken or a value is bad, no setting changes,
+and `settings_not_reloaded` says why.
 """
 
 SPECIAL = {
@@ -79,6 +83,8 @@ def configuration() -> str:
         if other := CUSTOMARY.get(("serve", shown)):
             variables.append(other)
         text = texts[option.parameter.name]
+        if name in RELOADABLE:
+            text += " *Reloadable.*"
         rows = [
             f"### `{shown}`\n",
             f"{text}\n",

@@ -7,7 +7,6 @@ before a command is given: ``omega --help`` is asked often and must answer at on
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -73,25 +72,7 @@ def _run(command: str, arguments: list[str]) -> int:
         raise UsageError(f"there is no command {command!r}.", guess)
 
     # Imported here and not above: see the module's text.
-    from cyclopts import App, CycloptsError, Group, Parameter
+    from omega_ai.cli.parsing import run_command
 
-    from omega_ai.cli.configuration import Configuration
-
-    app = App(
-        name=f"omega {command}",
-        version_flags=[],
-        group_commands=Group(show=False),  # its one entry is --help, which whoever reads this has found
-        default_parameter=Parameter(negative_iterable=(), negative_bool="no-"),
-        config=Configuration(command, os.environ),
-        help_format="markdown",
-        result_action="return_value",
-        suppress_keyboard_interrupt=False,
-        print_error=False,
-        exit_on_error=False,
-    )
-    app.default(getattr(importlib.import_module(f"omega_ai.cli.{command}"), command))
-    try:
-        result = app(arguments)
-    except CycloptsError as error:
-        raise UsageError(" ".join(str(error).split()), f"See: omega {command} --help") from None
+    result = run_command(command, arguments)
     return ExitCode(result) if isinstance(result, int) else ExitCode.PASS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from cyclopts import Group, Parameter
 
 from omega_ai import __version__
 from omega_ai.cli.exit_codes import UsageError
+from omega_ai.cli.parsing import parse_again
 from omega_ai.cli.port_owner import owner_of
 from omega_ai.cli.ports import PortOrOff
 from omega_ai.cli.running import run
@@ -21,7 +23,7 @@ from omega_ai.data_feed.feed import Endpoints
 from omega_ai.data_feed.observability.logs import choose_format, set_up_logs
 from omega_ai.data_feed.pauses import spare_what_stays
 from omega_ai.data_feed.service import run_feed
-from omega_ai.data_feed.settings import FeedSettings, SettingsError
+from omega_ai.data_feed.settings import REPEATABLE, FeedSettings, SettingsError
 from omega_ai.data_feed.sources.base import SourceError
 from omega_ai.data_feed.websocket.server import PortBusy
 from omega_ai.data_feed.websocket.token_keys import KeyConfigError
@@ -156,7 +158,7 @@ def serve(
             it): the page shows the newest. By default 'reports' in the user's state directory.
         trace_every: One price in so many becomes an OpenTelemetry trace, sent to OTEL_EXPORTER_OTLP_ENDPOINT;
             0 for none. Needs omega-btc-ai[otel].
-        config: TOML file with a [serve] table of options.
+        config: TOML file with a [serve] table of options; read again on SIGHUP.
     """
     given = dict(locals())
     del given["config"]  # read while the options were gathered
@@ -173,7 +175,7 @@ def serve(
             say_endpoints(settings, endpoints)
 
     try:
-        run(run_feed(settings, ready=ready))
+        run(run_feed(settings, ready=ready, read_again=None if config is None else _reader()))
     except PortBusy as error:
         raise UsageError(f"{error.strerror}.", _owners(settings)) from None
     except OSError as error:
@@ -181,16 +183,6 @@ def serve(
     except _EXPECTED as error:
         raise UsageError(f"{str(error).rstrip('.')}.") from None
     return 0
-
-
-REPEATABLE = {
-    "venue": "venues",
-    "origin": "origins",
-    "hostname": "hostnames",
-    "trusted_proxy": "trusted_proxies",
-    "public_url": "public_urls",
-}
-"""Options that are given once per value -> the settings that hold all of them."""
 
 
 def settings_of(options: dict[str, Any]) -> FeedSettings:
@@ -201,6 +193,23 @@ def settings_of(options: dict[str, Any]) -> FeedSettings:
     """
     fields = {REPEATABLE.get(name, name): value for name, value in options.items()}
     return FeedSettings(**fields).validate()
+
+
+def _reader() -> Callable[[], FeedSettings] | None:
+    """Reads the file again, command line and environment before it as at the start; raises SettingsError."""
+    parse = parse_again()
+    if parse is None:
+        return None
+
+    def read() -> FeedSettings:
+        try:
+            options = parse()
+        except UsageError as error:
+            raise SettingsError(str(error)) from None
+        del options["config"]
+        return settings_of(options)
+
+    return read
 
 
 def say_endpoints(settings: FeedSettings, endpoints: Endpoints) -> None:

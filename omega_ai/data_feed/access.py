@@ -40,11 +40,15 @@ class Context:
         self.clock = clock
         self.channels = hub
         self.strict = settings.strict
-        self.rate_limit = settings.effective_rate_limit
         self.errors: dict[str, int] = {}
         self.resumes: dict[str, int] = {}
         self.publish: Callable[[str, bytes], None] = publish or broker.publish
         self._authenticator = authenticator
+        self.reconfigure(settings)
+
+    def reconfigure(self, settings: FeedSettings) -> None:
+        """Go by ``settings`` from now on, for sessions that stand as well; as far as they are reloadable."""
+        self.rate_limit = settings.effective_rate_limit
         self._policy = PublishPolicy.default(
             loopback_only=settings.loopback_only,
             live_source=settings.source == "live",
@@ -78,27 +82,24 @@ class Gate:
     def __init__(
         self, settings: FeedSettings, authenticator: Authenticator | None, *, clock: Clock, rng: random.Random
     ) -> None:
-        per_address = settings.effective_connections_per_address
-        wanted = admission.AdmissionSettings(
-            known_channels=frozenset(CHANNELS),
-            default_channels=DEFAULT_CHANNELS,
-            loopback_only=settings.loopback_only,
-            require_token=settings.require_token,
-            origins=settings.origins,
-            hosts=settings.hostnames,
-            trusted_proxies=settings.trusted_proxies,
-            max_connections=settings.max_connections,
-            max_per_address=per_address,
-            max_per_user=per_address,
-            attempts_per_s=settings.connection_rate or None,
-            attempts_burst=settings.connection_burst,
-        )
+        wanted = _admission_settings(settings)
         self.refusals: dict[str, int] = {}
         """Counts by ``admission.Kind``."""
         try:
             self._admission = admission.Admission(wanted, clock=clock, rng=rng, authenticator=authenticator)
         except ValueError as error:
             # An origin, a host or a proxy that is none: the user's mistake, not a defect.
+            raise SettingsError(str(error)) from None
+
+    def reconfigure(self, settings: FeedSettings) -> None:
+        """Decide by ``settings`` from now on; who is in stays in.
+
+        Raises:
+            SettingsError: an origin or a proxy is none; nothing has changed.
+        """
+        try:
+            self._admission.reconfigure(_admission_settings(settings))
+        except ValueError as error:
             raise SettingsError(str(error)) from None
 
     def admit(self, request: Request, peer: str, *, secure: bool) -> admission.Admitted:
@@ -120,6 +121,24 @@ class Gate:
         """A connection is over: its place is free again."""
         assert isinstance(admitted, admission.Admitted)  # noqa: S101 - admit gives no other
         self._admission.release(admitted)
+
+
+def _admission_settings(settings: FeedSettings) -> admission.AdmissionSettings:
+    per_address = settings.effective_connections_per_address
+    return admission.AdmissionSettings(
+        known_channels=frozenset(CHANNELS),
+        default_channels=DEFAULT_CHANNELS,
+        loopback_only=settings.loopback_only,
+        require_token=settings.require_token,
+        origins=settings.origins,
+        hosts=settings.hostnames,
+        trusted_proxies=settings.trusted_proxies,
+        max_connections=settings.max_connections,
+        max_per_address=per_address,
+        max_per_user=per_address,
+        attempts_per_s=settings.connection_rate or None,
+        attempts_burst=settings.connection_burst,
+    )
 
 
 class Keys(NamedTuple):

@@ -5,11 +5,20 @@ from __future__ import annotations
 import resource
 
 import structlog
+from msgspec import structs
+
+from omega_ai.data_feed.settings import FeedSettings
 
 RESERVE = 64
 """Descriptors for everything that is not a client."""
 
 _log = structlog.get_logger(__name__)
+
+
+def within_descriptors(settings: FeedSettings) -> FeedSettings:
+    """``settings`` with no more connections than there is room for, once the limit is raised."""
+    room = raise_descriptor_limit(settings.max_connections)
+    return structs.replace(settings, max_connections=max(room, 1))
 
 
 def raise_descriptor_limit(connections: int) -> int:

@@ -25,12 +25,13 @@ from omega_ai.data_feed.feed_view import Parts, View
 from omega_ai.data_feed.history_reader import HistoryReader
 from omega_ai.data_feed.lease import RedundantPublisher
 from omega_ai.data_feed.observability.alert_sinks import AlertMonitor, open_sinks
+from omega_ai.data_feed.observability.logs import set_level
 from omega_ai.data_feed.observability.loop_lag import LoopLag
 from omega_ai.data_feed.observability.snapshot import Snapshot
 from omega_ai.data_feed.pipeline import Pipeline, Publish
 from omega_ai.data_feed.price_index import PriceIndex, PublishPolicy
 from omega_ai.data_feed.publishing import Publishing
-from omega_ai.data_feed.settings import FeedSettings, SettingsError
+from omega_ai.data_feed.settings import RELOADABLE, FeedSettings, SettingsError, changed
 from omega_ai.data_feed.sources import open_source
 from omega_ai.data_feed.sources.base import Source, SourceError
 from omega_ai.data_feed.websocket.auth import Authenticator
@@ -56,6 +57,15 @@ class Endpoints(NamedTuple):
     certificate: CertificatePaths | None
     source: str
     broker: str
+
+
+class Reconfigured(NamedTuple):
+    """What new settings came to, by the settings' names."""
+
+    applied: dict[str, Any]
+    """Those that hold now, with their values."""
+    restart: list[str]
+    """Those that differ from what runs, and will until a restart."""
 
 
 class _Ports(NamedTuple):
@@ -84,6 +94,8 @@ class Feed:
         self.pool: WorkerPool | None = None
         self._certificate: Certificate | None = None
         self._fallback: Fallback | None = None
+        self._gate: Gate | None = None
+        self._context: Context | None = None
         self._shared_port = shared_port
         self._stack = AsyncExitStack()
         self._rng = random.Random(settings.seed)
@@ -121,6 +133,31 @@ class Feed:
         if self.pool is not None:
             self.pool.reload()
         _log.info("certificate_reloaded", changed=result.changed, not_after=str(result.info.not_after))
+
+    def reconfigure(self, wanted: FeedSettings) -> Reconfigured:
+        """Take what is reloadable of ``wanted``, here and in every worker; nobody is dropped.
+
+        Raises:
+            SettingsError: a value is bad; nothing has changed.
+        """
+        names = changed(self.settings, wanted.validate())
+        applied = {name: getattr(wanted, name) for name in names if name in RELOADABLE}
+        settings = structs.replace(self.settings, **applied).validate()
+        if self._gate is not None:
+            self._gate.reconfigure(settings)
+        else:  # what workers are told must be right: they have nobody to complain to
+            Gate(structs.replace(settings, require_token=False), None, clock=self.clock, rng=self._rng)
+        if self._context is not None:
+            self._context.reconfigure(settings)
+        if "log_level" in applied:
+            set_level(settings.log_level)
+        self.settings = settings
+        if self.pool is not None and applied:
+            shares = structs.replace(settings, **_shares(settings))
+            self.pool.reconfigure(
+                structs.replace(self.pool.settings, **{name: getattr(shares, name) for name in RELOADABLE})
+            )
+        return Reconfigured(applied, [name for name in names if name not in RELOADABLE])
 
     async def roll(self, seconds: float) -> None:
         """Replace the workers one by one; without workers there is nothing to replace."""
@@ -232,7 +269,10 @@ class Feed:
         settings = self.settings
         if settings.workers > 1:
             return await self._start_workers(broker)
-        gate = Gate(settings, authenticator, clock=self.clock, rng=self._rng)
+        self._gate = gate = Gate(settings, authenticator, clock=self.clock, rng=self._rng)
+        self._context = context = Context(
+            settings, hub, broker, authenticator, clock=self.clock, publish=publish
+        )
         self.server = server = FeedServer(
             ServerSettings(
                 max_message_size=settings.max_message_size,
@@ -243,7 +283,7 @@ class Feed:
                 close_timeout=settings.close_timeout,
                 shared_port=self._shared_port,
             ),
-            Context(settings, hub, broker, authenticator, clock=self.clock, publish=publish),
+            context,
             hub,
             gate,
             clock=self.clock,
@@ -281,10 +321,7 @@ class Feed:
                 tls_port=ports[1],
                 http_port=None,
                 broker=getattr(broker, "url", settings.broker),
-                # Each worker has its share of the whole.
-                max_connections=max(1, settings.max_connections // settings.workers),
-                connection_rate=settings.connection_rate / settings.workers,
-                connection_burst=max(1, settings.connection_burst // settings.workers),
+                **_shares(settings),
             ),
             settings.workers,
         )
@@ -405,6 +442,15 @@ class Feed:
             await asyncio.gather(task, return_exceptions=True)
 
         self._stack.push_async_callback(end)
+
+
+def _shares(settings: FeedSettings) -> dict[str, Any]:
+    """What each worker has of the whole."""
+    return {
+        "max_connections": max(1, settings.max_connections // settings.workers),
+        "connection_rate": settings.connection_rate / settings.workers,
+        "connection_burst": max(1, settings.connection_burst // settings.workers),
+    }
 
 
 class _Binding:

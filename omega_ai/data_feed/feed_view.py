@@ -29,6 +29,7 @@ from omega_ai.data_feed.observability.snapshot import (
 )
 from omega_ai.data_feed.pipeline import Pipeline
 from omega_ai.data_feed.publishing import Publishing
+from omega_ai.data_feed.settings import FeedSettings
 from omega_ai.data_feed.sources.base import Source
 from omega_ai.data_feed.websocket.asyncapi import encode_document
 from omega_ai.data_feed.websocket.hub import Hub
@@ -70,7 +71,6 @@ class View:
 
     def __init__(self, feed: Feed, parts: Parts, port: int | None, tls_port: int | None) -> None:
         self._feed = feed
-        self._settings = feed.settings
         self._clock = feed.clock
         self._parts = parts
         self._broker = parts.broker
@@ -82,6 +82,10 @@ class View:
         self._tls_port = tls_port
         self._asyncapi: bytes | None = None
         self._started = feed.clock.monotonic()
+
+    @property
+    def _settings(self) -> FeedSettings:
+        return self._feed.settings  # they may change
 
     def readiness(self) -> Sequence[Check]:
         """See ``FeedView``."""

@@ -8,12 +8,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
-from msgspec import structs
 
 from omega_ai.core.clock import Clock, SystemClock
-from omega_ai.data_feed.descriptors import raise_descriptor_limit
+from omega_ai.data_feed.descriptors import within_descriptors
 from omega_ai.data_feed.feed import Endpoints, Feed
-from omega_ai.data_feed.settings import FeedSettings
+from omega_ai.data_feed.settings import FeedSettings, SettingsError, option_of
 from omega_ai.data_feed.workers import WorkerFailed
 
 ROLL_SECONDS = 5.0
@@ -28,10 +27,13 @@ async def run_feed(
     ready: Callable[[Endpoints], None] | None = None,
     stop: asyncio.Event | None = None,
     clock: Clock | None = None,
+    read_again: Callable[[], FeedSettings] | None = None,
 ) -> None:
     """Run until SIGINT or SIGTERM, or until ``stop`` is set; ``ready`` is called once all listens.
 
-    SIGHUP reads the certificate again; SIGUSR2 replaces the workers one by one.
+    SIGHUP reads the certificate again, and takes what is reloadable of the settings that ``read_again``
+    returns, if it is given (called in a thread; raises SettingsError).
+    SIGUSR2 replaces the workers one by one.
 
     With ``drain_seconds``, clients are first sent away one by one (1012); a second signal cuts that short.
 
@@ -41,12 +43,12 @@ async def run_feed(
     Raises:
         What ``Feed`` raises on entering; ``SourceError`` later when the source's input proves useless.
     """
-    room = raise_descriptor_limit(settings.max_connections)
-    settings = structs.replace(settings, max_connections=max(room, 1))
+    settings = within_descriptors(settings)
     stopping = stop if stop is not None else asyncio.Event()
     loop = asyncio.get_running_loop()
     handled: list[signal.Signals] = []
-    rolling: list[asyncio.Task[None]] = []
+    tasks: list[asyncio.Task[None]] = []
+    one_at_a_time = asyncio.Lock()
     hurry = asyncio.Event()
     if stop is None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -54,10 +56,14 @@ async def run_feed(
     try:
         async with Feed(settings, clock=clock or SystemClock()) as feed:
             if stop is None:
-                _on_signal(loop, handled, signal.SIGHUP, feed.reload_certificate)
-                _on_signal(
-                    loop, handled, signal.SIGUSR2, lambda: rolling.append(loop.create_task(_roll(feed)))
-                )
+
+                def reload() -> None:
+                    feed.reload_certificate()
+                    if read_again is not None:
+                        tasks.append(loop.create_task(_read_settings(feed, read_again, one_at_a_time)))
+
+                _on_signal(loop, handled, signal.SIGHUP, reload)
+                _on_signal(loop, handled, signal.SIGUSR2, lambda: tasks.append(loop.create_task(_roll(feed))))
             if ready is not None and feed.endpoints is not None:
                 ready(feed.endpoints)
             if feed.endpoints is not None:
@@ -70,7 +76,7 @@ async def run_feed(
                     feed.failed.result()
             finally:
                 waiting.cancel()
-                for task in rolling:
+                for task in tasks:
                     task.cancel()
             if settings.drain_seconds > 0:
                 _log.info("draining", seconds=settings.drain_seconds)
@@ -105,6 +111,21 @@ async def _unless(hurry: asyncio.Event, work: Coroutine[Any, Any, None]) -> None
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
+
+
+async def _read_settings(feed: Feed, read: Callable[[], FeedSettings], lock: asyncio.Lock) -> None:
+    async with lock:
+        try:
+            result = feed.reconfigure(within_descriptors(await asyncio.to_thread(read)))
+        except SettingsError as error:
+            _log.error("settings_not_reloaded", error=str(error), advice="nothing was changed: mend the file")
+            return
+    applied = {option_of(name): value for name, value in result.applied.items()}
+    if result.restart:
+        waiting = [option_of(name) for name in result.restart]
+        _log.warning("settings_reloaded", applied=applied, restart_needed=waiting)
+    else:
+        _log.info("settings_reloaded", applied=applied)
 
 
 async def _roll(feed: Feed) -> None:

@@ -10,6 +10,27 @@ from typing import Literal
 
 from msgspec import Struct
 
+REPEATABLE = {
+    "venue": "venues",
+    "origin": "origins",
+    "hostname": "hostnames",
+    "trusted_proxy": "trusted_proxies",
+    "public_url": "public_urls",
+}
+"""Options that are given once per value -> the settings that hold all of them."""
+
+RELOADABLE = frozenset({
+    "origins",
+    "trusted_proxies",
+    "max_connections",
+    "max_connections_per_address",
+    "rate_limit",
+    "connection_rate",
+    "connection_burst",
+    "log_level",
+})  # fmt: skip
+"""Settings that a running feed takes anew (SIGHUP); the others need a restart."""
+
 SOURCE_KINDS = ("live", "none", "simulated", "replay:FILE")
 
 
@@ -172,6 +193,18 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def changed(running: FeedSettings, wanted: FeedSettings) -> list[str]:
+    """The settings, by name, in which the two differ."""
+    names = FeedSettings.__struct_fields__
+    return [name for name in names if getattr(running, name) != getattr(wanted, name)]
+
+
+def option_of(setting: str) -> str:
+    """A setting's name on the command line and in the file, without dashes in front."""
+    singular = {many: one for one, many in REPEATABLE.items()}
+    return singular.get(setting, setting).replace("_", "-")
 
 
 def _option(name: str) -> str:

@@ -13,10 +13,9 @@ import signal
 import sys
 
 import uvloop
-from msgspec import structs
 
 from omega_ai.core.clock import SystemClock
-from omega_ai.data_feed.descriptors import raise_descriptor_limit
+from omega_ai.data_feed.descriptors import within_descriptors
 from omega_ai.data_feed.feed import Feed
 from omega_ai.data_feed.observability.logs import choose_format, set_up_logs
 from omega_ai.data_feed.pauses import spare_what_stays
@@ -41,10 +40,10 @@ async def _serve() -> int:
     try:
         start = decode_start(await lines.readline())
         set_up_logs(start.settings.log_level, choose_format(start.settings.log_format))
-        room = raise_descriptor_limit(start.settings.max_connections)
-        settings = structs.replace(start.settings, max_connections=max(room, 1))
         try:
-            async with Feed(settings, clock=SystemClock(), shared_port=True) as feed:
+            async with Feed(
+                within_descriptors(start.settings), clock=SystemClock(), shared_port=True
+            ) as feed:
                 spare_what_stays()
                 answer(Answer(ready=True))
                 while line := await lines.readline():
@@ -52,7 +51,10 @@ async def _serve() -> int:
                     if command.do == "snapshot":
                         answer(Answer(snapshot=feed.snapshot()))
                     elif command.do == "reload":
-                        feed.reload_certificate()
+                        if command.settings is None:
+                            feed.reload_certificate()
+                        else:
+                            feed.reconfigure(within_descriptors(command.settings))
                     else:
                         await feed.retire(command.seconds)
                         break

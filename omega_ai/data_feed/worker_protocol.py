@@ -19,10 +19,14 @@ class Start(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """A later line. ``retire`` closes clients over ``seconds`` with 1012 and ends the process."""
+    """A later line. ``retire`` closes clients over ``seconds`` with 1012 and ends the process.
+
+    ``reload`` reads the certificate again; with ``settings``, it takes what is reloadable of them instead.
+    """
 
     do: Literal["snapshot", "reload", "retire"]
     seconds: float = 0.0
+    settings: FeedSettings | None = None
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
@@ -45,5 +49,5 @@ def _path(kind: type, value: Any) -> Any:
 
 
 decode_start = msgspec.json.Decoder(Start, dec_hook=_path).decode
-decode_command = msgspec.json.Decoder(Command).decode
+decode_command = msgspec.json.Decoder(Command, dec_hook=_path).decode
 decode_answer = msgspec.json.Decoder(Answer).decode

@@ -138,6 +138,12 @@ class WorkerPool:
         for worker in self.workers:
             worker.tell(Command("reload"))
 
+    def reconfigure(self, settings: FeedSettings) -> None:
+        """Give every worker, and each that is started later, what is reloadable of ``settings``."""
+        self.settings = settings
+        for worker in self.workers:
+            worker.tell(Command("reload", settings=settings))
+
     async def close(self) -> None:
         """End all workers: their clients get 1001 first."""
         self._closing = True
@@ -152,10 +158,11 @@ class WorkerPool:
             sys.executable, "-m", "omega_ai.data_feed.worker", stdin=PIPE, stdout=PIPE, limit=_LINE
         )
         worker = Worker(process)
+        settings = self.settings
         assert process.stdin is not None  # noqa: S101 - PIPE was asked for
         assert process.stdout is not None  # noqa: S101
         try:
-            process.stdin.write(encode_line(Start(self.settings)))
+            process.stdin.write(encode_line(Start(settings)))
             async with asyncio.timeout(START_TIMEOUT):
                 line = await process.stdout.readline()
             answer = decode_answer(line) if line else None
@@ -169,6 +176,8 @@ class WorkerPool:
         except BaseException:
             await _end(worker)
             raise
+        if self.settings is not settings:  # they changed while it started
+            worker.tell(Command("reload", settings=self.settings))
         return worker
 
     def _watch(self, worker: Worker) -> None:

@@ -47,6 +47,10 @@ LIBRARIES = {
 }
 
 
+class _Lines(structlog.BoundLoggerBase):
+    """Every logger, once it is in use. What it does with a line of each level is up to ``set_level``."""
+
+
 def choose_format(wanted: Literal["auto", "console", "json"], stream: TextIO | None = None) -> Format:
     """``auto`` is for people where the lines go to a terminal, and for machines where they do not."""
     if wanted == "auto":
@@ -74,7 +78,6 @@ def set_up_logs(
         for_good: False lets this be called again with other arguments, at the cost of slower lines.
     """
     out = stream or sys.stderr
-    number = logging.getLevelNamesMapping()[level.upper()]
     limit = RateLimit(clock or SystemClock(), per_minute)
     shared: list[Processor] = [
         limit,
@@ -101,7 +104,7 @@ def set_up_logs(
         ]
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *shared, *rendering],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=_Lines,
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=for_good,
     )
@@ -114,7 +117,17 @@ def set_up_logs(
         )
     )
     # A library's chatter is worth less than our own lines.
-    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+    logging.basicConfig(handlers=[handler], force=True)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Keep lines from ``level`` on, also those of loggers that are in use already."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    for name, method in vars(structlog.make_filtering_bound_logger(number)).items():
+        if not name.startswith("__"):
+            setattr(_Lines, name, method)
+    logging.getLogger().setLevel(max(number, logging.WARNING))
     for name, least in LIBRARIES.items():
         logging.getLogger(name).setLevel(max(number, least))
 

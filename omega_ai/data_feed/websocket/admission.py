@@ -157,20 +157,32 @@ class Admission:
         rng: random.Random,
         authenticator: Authenticator | None = None,
     ) -> None:
-        if settings.require_token and authenticator is None:
-            raise ValueError("a token is required, but there is no key to verify it with: configure one")
-        self._settings = settings
         self._authenticator = authenticator
         self._clock = clock
         self._rng = rng
-        self._origins = OriginPolicy(settings.origins, loopback_only=settings.loopback_only)
-        self._hosts = HostPolicy(settings.hosts, loopback_only=settings.loopback_only)
-        self._proxies = [_network(proxy) for proxy in settings.trusted_proxies]
-        per_s = settings.attempts_per_s
-        self._rates = None if per_s is None else RateLimiter(per_s, settings.attempts_burst)
         self._counts = _Counts()
         self._next_slot = 0
         self._draining = False
+        self._rate: tuple[float | None, int] = (None, 1)
+        self._rates: RateLimiter | None = None
+        self.reconfigure(settings)
+
+    def reconfigure(self, settings: AdmissionSettings) -> None:
+        """Decide by ``settings`` from now on. Who is in stays in, and is counted, also above a lower cap.
+
+        Raises:
+            ValueError: as on making it; nothing has changed then.
+        """
+        if settings.require_token and self._authenticator is None:
+            raise ValueError("a token is required, but there is no key to verify it with: configure one")
+        origins = OriginPolicy(settings.origins, loopback_only=settings.loopback_only)
+        hosts = HostPolicy(settings.hosts, loopback_only=settings.loopback_only)
+        proxies = [_network(proxy) for proxy in settings.trusted_proxies]
+        rate = (settings.attempts_per_s, settings.attempts_burst)
+        if rate != self._rate:  # otherwise whoever has used up his attempts would be given new ones
+            per_s, burst = self._rate = rate
+            self._rates = None if per_s is None else RateLimiter(per_s, burst)
+        self._settings, self._origins, self._hosts, self._proxies = settings, origins, hosts, proxies
 
     @property
     def connections(self) -> int:

@@ -8,15 +8,19 @@ import os
 import signal
 import ssl
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
 
 from omega_ai.core.clock import SystemClock
+from omega_ai.data_feed import workers
 from omega_ai.data_feed.feed import Feed
 from omega_ai.data_feed.settings import FeedSettings, SettingsError
 from omega_ai.data_feed.workers import Worker, WorkerFailed, WorkerPool
@@ -129,6 +133,25 @@ async def test_a_rolling_restart_sends_clients_away_with_1012_and_refuses_nobody
         with pytest.raises(ConnectionClosed):
             await receive(client)
         assert client.close_code == 1012
+
+
+async def test_a_worker_that_is_starting_when_settings_change_gets_them_too(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was given the old ones; and each worker has its share of what is meant for all."""
+    url, pool = parts(feed)
+    wanted = structs.replace(feed.settings, max_connections=10, origins=("https://desk.example",))
+
+    def starting(process: Process) -> Worker:
+        asyncio.get_running_loop().call_soon(feed.reconfigure, wanted)  # once it was told what to serve
+        return Worker(process)
+
+    monkeypatch.setattr(workers, "Worker", starting)
+    await feed.roll(0.1)
+    assert pool.settings.max_connections == 5
+    for _ in range(16):
+        async with connect(url, origin=Origin("https://desk.example")):
+            pass
 
 
 async def test_when_the_parent_is_killed_nothing_is_left(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from omega_ai.cli.serve import REPEATABLE, say_endpoints, serve, settings_of
+from omega_ai.cli.serve import say_endpoints, serve, settings_of
 from omega_ai.data_feed.feed import Endpoints
-from omega_ai.data_feed.settings import FeedSettings, SettingsError
+from omega_ai.data_feed.settings import REPEATABLE, FeedSettings, SettingsError
 from omega_ai.data_feed.websocket.tls import CertificatePaths
 
 OPTIONS = {

@@ -21,6 +21,7 @@ from omega_ai.data_feed.observability.logs import (
     choose_format,
     hide_secrets,
     scrub,
+    set_level,
     set_up_logs,
 )
 
@@ -67,6 +68,21 @@ def test_auto_is_for_people_on_a_terminal_and_for_machines_elsewhere() -> None:
     assert choose_format("auto", io.StringIO()) == "json"
     assert choose_format("json", Terminal()) == "json"
     assert choose_format("console", io.StringIO()) == "console"
+
+
+def test_another_level_holds_for_loggers_that_are_in_use(setup: Setup) -> None:
+    """Though they are kept as they were when first used."""
+    stream = setup("info")
+    log = structlog.get_logger("x")
+    log.debug("a")
+    log.info("b")
+    set_level("debug")
+    log.debug("c")
+    set_level("error")
+    log.info("d")
+    log.error("e")
+    assert [line["event"] for line in lines(stream)] == ["b", "c", "e"]
+    assert logging.getLogger().level == logging.ERROR
 
 
 def test_a_json_line_has_event_level_utc_time_and_fields(setup: Setup) -> None:
