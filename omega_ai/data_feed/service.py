@@ -118,7 +118,11 @@ async def _read_settings(feed: Feed, read: Callable[[], FeedSettings], lock: asy
         try:
             result = feed.reconfigure(within_descriptors(await asyncio.to_thread(read)))
         except SettingsError as error:
-            _log.error("settings_not_reloaded", error=str(error), advice="nothing was changed: mend the file")
+            _log.error(
+                "settings_not_reloaded",
+                error=str(error),
+                advice="no setting changed: mend the file of --config",
+            )
             return
     applied = {option_of(name): value for name, value in result.applied.items()}
     if result.restart:
