@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 import uvloop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,8 +21,8 @@ GRACE = 3.0
 """Seconds that a process which was told to end may take after the last test."""
 
 # A noisy machine makes single examples slow; what must be fast has a benchmark or a bound of its own.
-# In CI, a change is not held up by what chance finds elsewhere: the examples are the same every time. New ones
-# are tried wherever else the tests run, and by make fuzz.
+# In CI, a change is not held up by what chance finds elsewhere: the examples are the same every time. New
+# ones are tried wherever else the tests run, and by make fuzz.
 hypothesis.settings.register_profile(
     "omega", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI"))
 )
@@ -74,6 +75,15 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if ours or name.startswith("XDG_") or name in ("REDIS_URL", "SSL_CERT_PATH"):
             monkeypatch.delenv(name)
     return home
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A test that configures structlog, or captures its lines, leaves it as it found it."""
+    configured = structlog.is_configured()
+    yield
+    if structlog.is_configured() and not configured:
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session", autouse=True)
