@@ -27,7 +27,7 @@ run: $(RUN) ## start the feed: ws://localhost:8765, wss://localhost:8766, http:/
 	@$(BIN)/omega serve --source live --fallback simulated --log-format console $(ARGS)
 
 test: $(TEST) ## run the whole test suite
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: $(DEV) ## lint, format, types, borders between the parts
 	$(BIN)/ruff check

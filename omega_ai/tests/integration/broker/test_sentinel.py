@@ -59,7 +59,7 @@ async def test_a_killed_primary_is_followed_by_its_replica(group: SentinelGroup)
         assert numbers(seen) == list(range(1, 201))
         assert_unbroken(seen)
         check_messages(seen)
-        assert broker.status().connected
+        await until(lambda: broker.status().connected, 15)
 
 
 async def test_an_ordered_failover_leaves_the_old_primary(group: SentinelGroup) -> None:
