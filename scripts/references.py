@@ -161,7 +161,7 @@ ERRORS = {
     ErrorCode.UNAUTHORIZED: "It takes a token, or another one: send `auth`, then the message again.",
     ErrorCode.FORBIDDEN: "The token does not allow it: ask for one whose claims name the channel.",
     ErrorCode.RATE_LIMITED: "Too many messages. Wait for `retry_after_ms`, and send less.",
-    ErrorCode.LIMIT_EXCEEDED: "More than this server gives to one client: fewer at once.",
+    ErrorCode.LIMIT_EXCEEDED: "More than this server gives to one client: fewer at once, or later.",
     ErrorCode.UNRECOVERABLE_POSITION: "What was asked for is no longer held: subscribe without `since`.",
     ErrorCode.INTERNAL: "The server's fault. Try again, with back-off.",
 }

@@ -28,7 +28,7 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-TEMPORARY = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL})
+TEMPORARY = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.LIMIT_EXCEEDED, ErrorCode.INTERNAL})
 """Errors after which the same message may succeed later."""
 
 NOT_THE_CLIENTS_FAULT = frozenset({ErrorCode.INTERNAL, ErrorCode.UNRECOVERABLE_POSITION})

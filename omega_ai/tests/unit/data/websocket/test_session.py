@@ -435,7 +435,7 @@ class TestHistory:
         client = world.client()
         ask = b'{"type":"history","channel":"btc_price","limit":1}'
         (error,) = client.send(*[ask] * (MAX_LOOKBACKS + 1))
-        assert error["code"] == "limit_exceeded"
+        assert (error["code"], error["temporary"]) == ("limit_exceeded", True)
         world.answer_look_backs()
         client.seen()
         assert client.send(ask) == []
@@ -487,7 +487,7 @@ class TestPermission:
         world = World()
         client = world.client(identity=Person(publish=()), identify=lambda _: False)
         (error,) = client.send(type="auth", token="good")
-        assert error["code"] == "limit_exceeded"
+        assert (error["code"], error["temporary"]) == ("limit_exceeded", True)
         assert client.session.identity.subject == "anonymous"
 
     def test_channels_that_may_not_be_read_are_not_joined(self) -> None:
