@@ -187,12 +187,16 @@ async def _roll(d: Disturber) -> None:
 
 async def _empty(d: Disturber) -> None:
     redis = d.stage.redis
-    with contextlib.suppress(OSError):
-        for channel in CHANNELS:
-            place = await asyncio.to_thread(redis.position, channel.decode())
-            if place is not None:
-                d.truth.lose(channel, place[0])
-        await asyncio.to_thread(redis.command, "FLUSHALL")
+    # While nobody changes who takes the writes: what is emptied must be what is noted down as lost.
+    async with d.redis_lock:
+        with contextlib.suppress(OSError):
+            places = [await asyncio.to_thread(redis.position, channel.decode()) for channel in CHANNELS]
+            if any(place is None for place in places):
+                return
+            for channel, place in zip(CHANNELS, places, strict=True):
+                if place is not None:
+                    d.truth.lose(channel, place[0])
+            await asyncio.to_thread(redis.command, "FLUSHALL")
 
 
 FAULTS: dict[str, tuple[Fault, float]] = {

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import tempfile
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,9 @@ from omega_ai.tests.valkey import ValkeyProcess
 STARTUP = Path(__file__).parent / "startup"
 PROJECT = Path(__file__).parents[3]
 """Said explicitly: when ``sitecustomize`` is loaded, the current directory is not on the path yet."""
+
+START_SECONDS = 240.0
+"""A process whose Redis is cut off every few seconds needs many attempts."""
 
 
 class Redis(Protocol):
@@ -122,16 +126,14 @@ class Member:
     async def start(self) -> None:
         """Start it, again and again while what it needs is away, or while other faults hit it."""
         async with self._lock:
-            for _ in range(20):
-                if self.process.pid is not None:
-                    break
+            deadline = time.monotonic() + START_SECONDS
+            while self.process.pid is None:
                 try:
                     await asyncio.to_thread(self.process.start_with, *self._arguments)
-                except AssertionError as error:
-                    problem = error
+                except AssertionError:
+                    if time.monotonic() > deadline:
+                        raise
                     await asyncio.sleep(0.3)
-            else:
-                raise problem
             if "--port" in self._arguments and self.process.at.ws is not None:
                 port = self.process.at.ws.rpartition(":")[2]
                 self._arguments[self._arguments.index("--port") + 1] = port
