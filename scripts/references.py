@@ -48,6 +48,7 @@ and `settings_not_reloaded` says why.
 
 SPECIAL = {
     "rate_limit": "none on loopback, 100 elsewhere",
+    "history_rate": "no limit on loopback, 262144 elsewhere",
     "max_connections_per_address": "no limit of its own on loopback, 100 elsewhere",
     "venues": "all",
     "cert": "a development certificate",
@@ -160,7 +161,7 @@ ERRORS = {
     ErrorCode.UNKNOWN_CHANNEL: "There is no such channel; the text names those that there are.",
     ErrorCode.UNAUTHORIZED: "It takes a token, or another one: send `auth`, then the message again.",
     ErrorCode.FORBIDDEN: "The token does not allow it: ask for one whose claims name the channel.",
-    ErrorCode.RATE_LIMITED: "Too many messages. Wait for `retry_after_ms`, and send less.",
+    ErrorCode.RATE_LIMITED: "Too many messages, or too much history. Wait for `retry_after_ms`, and ask for less.",
     ErrorCode.LIMIT_EXCEEDED: "More than this server gives to one client: fewer at once, or later.",
     ErrorCode.UNRECOVERABLE_POSITION: "What was asked for is no longer held: subscribe without `since`.",
     ErrorCode.INTERNAL: "The server's fault. Try again, with back-off.",

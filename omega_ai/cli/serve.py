@@ -86,6 +86,8 @@ def serve(
     max_connections: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.max_connections,
     max_connections_per_address: Annotated[int | None, Parameter(group=_LIMITS)] = None,
     rate_limit: Annotated[float | None, Parameter(group=_LIMITS)] = None,
+    history_rate: Annotated[float | None, Parameter(group=_LIMITS)] = None,
+    history_burst: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.history_burst,
     connection_rate: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.connection_rate,
     connection_burst: Annotated[int, Parameter(group=_LIMITS)] = _DEFAULTS.connection_burst,
     ping_interval: Annotated[float, Parameter(group=_LIMITS)] = _DEFAULTS.ping_interval,
@@ -141,6 +143,9 @@ def serve(
         max_connections: Connections at once.
         max_connections_per_address: Connections at once from one address; 100 beyond loopback.
         rate_limit: Messages per second from one client; 100 beyond loopback, 0 for no limit.
+        history_rate: Bytes of past messages per second that one client may ask for, on average; 262144 beyond
+            loopback, 0 for no limit.
+        history_burst: Bytes of them at once, and in one answer at most.
         connection_rate: Connections that one address may ask for, a second, successful or not; this machine
             itself may without limit. 0 for no limit.
         connection_burst: How many of them at once.

@@ -19,6 +19,7 @@ from omega_ai.data_feed.websocket.development_certificate import CertificatePath
 from omega_ai.data_feed.websocket.errors import ErrorCode, MessageError
 from omega_ai.data_feed.websocket.hub import Hub
 from omega_ai.data_feed.websocket.jwks import JwksCache, jwks_fetch
+from omega_ai.data_feed.websocket.looking_back import HistoryBound
 from omega_ai.data_feed.websocket.messages import CHANNELS, DEFAULT_CHANNELS
 from omega_ai.data_feed.websocket.tls import ReloadableContext
 from omega_ai.data_feed.websocket.token_keys import StaticKeys, public_key, read_key_file, secret_key
@@ -49,6 +50,8 @@ class Context:
     def reconfigure(self, settings: FeedSettings) -> None:
         """Go by ``settings`` from now on, for sessions that stand as well; as far as they are reloadable."""
         self.rate_limit = settings.effective_rate_limit
+        rate = settings.effective_history_rate
+        self.history_bound = None if rate is None else HistoryBound(rate, settings.history_burst)
         self._policy = PublishPolicy.default(
             loopback_only=settings.loopback_only,
             live_source=settings.source == "live",

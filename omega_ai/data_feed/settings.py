@@ -25,6 +25,8 @@ RELOADABLE = frozenset({
     "max_connections",
     "max_connections_per_address",
     "rate_limit",
+    "history_rate",
+    "history_burst",
     "connection_rate",
     "connection_burst",
     "log_level",
@@ -42,10 +44,11 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     """Settings of ``omega serve``. Times in seconds, sizes in bytes, ports 0 for any free one.
 
     ``None`` for ``tls_port`` or ``http_port`` leaves that listener out. ``rate_limit`` is messages per second
-    and client; None means none on loopback, and 100 elsewhere. ``connection_rate`` and ``connection_burst``
-    bound the connections that one address asks for, a second and at once, successful or not; 0 for the rate
-    means no bound, and this machine itself has none. ``role`` says which part this process plays:
-    ``ingest`` takes prices in and publishes them, ``edge`` serves clients, ``all`` does both.
+    and client; None means none on loopback, and 100 elsewhere. ``history_rate`` is bytes of past messages per
+    second and client, likewise none or 256 KiB, and ``history_burst`` those at once. ``connection_rate`` and
+    ``connection_burst`` bound the connections that one address asks for, a second and at once, successful or
+    not; 0 for the rate means no bound, and this machine itself has none. ``role`` says which part this
+    process plays: ``ingest`` takes prices in and publishes them, ``edge`` serves clients, ``all`` does both.
     """
 
     host: str = "127.0.0.1"
@@ -72,6 +75,8 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     max_connections: int = 100_000
     max_connections_per_address: int | None = None
     rate_limit: float | None = None
+    history_rate: float | None = None
+    history_burst: int = 4 << 20
     connection_rate: float = 20.0
     connection_burst: int = 200
     ping_interval: float = 20.0
@@ -146,6 +151,13 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
         return None if self.loopback_only else 100.0
 
     @property
+    def effective_history_rate(self) -> float | None:
+        """Bytes of history per second and client, None for no limit."""
+        if self.history_rate is not None:
+            return self.history_rate or None
+        return None if self.loopback_only else 262_144.0
+
+    @property
     def effective_connections_per_address(self) -> int:
         """Connections per client address; loopback is not limited beyond the whole."""
         if self.max_connections_per_address is not None:
@@ -163,6 +175,8 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("max_connections", 1, 10_000_000),
     ("max_connections_per_address", 1, 10_000_000),
     ("rate_limit", 0, 1_000_000),
+    ("history_rate", 0, 1 << 30),
+    ("history_burst", 65_536, 1 << 30),
     ("connection_rate", 0, 1_000_000),
     ("connection_burst", 1, 1_000_000),
     ("trace_every", 0, 1_000_000_000),

@@ -9,6 +9,7 @@ from omega_ai.core.clock import Clock
 from omega_ai.data_feed.broker.base import History, Position
 from omega_ai.data_feed.websocket import messages as wire
 from omega_ai.data_feed.websocket.errors import MessageError
+from omega_ai.data_feed.websocket.looking_back import HistoryBound
 
 if TYPE_CHECKING:
     from omega_ai.data_feed.websocket.backlog import Backlog
@@ -107,6 +108,11 @@ class Context(Protocol):
     @property
     def rate_limit(self) -> float | None:
         """Messages per second and client; None for no limit."""
+        ...
+
+    @property
+    def history_bound(self) -> HistoryBound | None:
+        """What one client is given of the past; None for no limit."""
         ...
 
     @property

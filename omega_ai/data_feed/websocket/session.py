@@ -27,6 +27,7 @@ from omega_ai.data_feed.websocket.errors import (
     MessageError,
     encode_error,
 )
+from omega_ai.data_feed.websocket.looking_back import Allowance, answer, position_asked
 from omega_ai.data_feed.websocket.outbox import Outbox
 from omega_ai.data_feed.websocket.replays import Replay
 
@@ -60,6 +61,7 @@ class Session:
     """
 
     __slots__ = (
+        "_allowance",
         "_close",
         "_context",
         "_errors",
@@ -100,6 +102,7 @@ class Session:
         self._replies: list[bytes] = []
         self._violations: deque[float] | None = None
         self._lookbacks = 0
+        self._allowance: Allowance | None = None  # of history; few ask for it
         self.resuming: dict[str, Replay | _Asked] = {}
         """The channels that it is being brought up to date in, before it joins them."""
         self._tokens = context.rate_limit or 0.0
@@ -334,37 +337,34 @@ class Session:
 
     def _history(self, message: wire.HistoryRequest, _text: bytes) -> None:
         self._check_channel(message.channel)
-        if message.channel == "heartbeat":
-            raise MessageError(ErrorCode.INVALID_FIELD, "'heartbeat' has no history", field="channel")
-        if (message.since is None) == (message.limit is None):
-            raise MessageError(
-                ErrorCode.INVALID_FIELD, "exactly one of 'since' and 'limit' is required", field="since"
-            )
-        since = None if message.since is None else Position(message.since.epoch, message.since.seq)
+        since = position_asked(message)
+        bound = self._context.history_bound
+        if bound is not None:
+            now = self._context.clock.monotonic()
+            if self._allowance is None:
+                self._allowance = Allowance(bound, now)
+            self._allowance.check(bound, now)
         self._begin_lookback()
 
         def done(history: History | None) -> None:
             self._lookbacks -= 1
             if self.closed:
                 return
-            if history is None:
-                self._refuse(
-                    MessageError(ErrorCode.INTERNAL, "history cannot be read now: the broker is away"),
-                    message.id,
-                )
-            elif not history.whole or len(history.publications) > wire.HISTORY_LIMIT:
-                text = (
-                    "that position is of another epoch, or older than what is kept"
-                    if not history.whole
-                    else f"more than {wire.HISTORY_LIMIT} messages since then: subscribe with 'since' instead"
-                )
-                self._refuse(MessageError(ErrorCode.UNRECOVERABLE_POSITION, text, field="since"), message.id)
-            else:
-                past = [publication.message for publication in history.publications]
-                self._reply(wire.encode_history(message.id, message.channel, history.position, past))
+            try:
+                self._charge(history)
+                self._reply(answer(message, history))
+            except MessageError as error:
+                self._refuse(error, message.id)
             self.flush()
 
         self._context.channels.look_back(message.channel, since, message.limit, done)
+
+    def _charge(self, history: History | None) -> None:
+        """What was read counts, whether it can be sent or not."""
+        bound = self._context.history_bound
+        if bound is not None and self._allowance is not None and history is not None:
+            size = sum(len(publication.message) for publication in history.publications)
+            self._allowance.charge(bound, size)
 
     def _ping(self, message: wire.Ping, _text: bytes) -> None:
         self._reply(wire.encode_pong(message.id, self._now()))

@@ -63,12 +63,18 @@ async def test_what_is_reloadable_holds_at_once_and_the_rest_is_named() -> None:
                 origins=(ORIGIN,),
                 max_connections=2,
                 rate_limit=0.01,
+                history_burst=65_536,
                 port=9,
                 workers=3,
                 broker="embedded",
             )
             result = feed.reconfigure(wanted)
-            assert result.applied == {"origins": (ORIGIN,), "max_connections": 2, "rate_limit": 0.01}
+            assert result.applied == {
+                "origins": (ORIGIN,),
+                "max_connections": 2,
+                "rate_limit": 0.01,
+                "history_burst": 65_536,
+            }
             assert result.restart == ["port", "broker", "workers"]
             assert (feed.settings.port, feed.settings.workers, feed.settings.broker) == (0, 1, "memory")
             assert feed.snapshot().max_connections == 2

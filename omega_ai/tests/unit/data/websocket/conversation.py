@@ -13,6 +13,7 @@ from omega_ai.data_feed.websocket.close_codes import CloseCode
 from omega_ai.data_feed.websocket.context import Identity
 from omega_ai.data_feed.websocket.errors import ErrorCode, MessageError
 from omega_ai.data_feed.websocket.hub import Hub
+from omega_ai.data_feed.websocket.looking_back import HistoryBound
 from omega_ai.data_feed.websocket.messages import DEFAULT_CHANNELS
 from omega_ai.data_feed.websocket.outbox import Outbox
 from omega_ai.data_feed.websocket.session import Session
@@ -42,13 +43,21 @@ class Person:
 class World:
     """One server's inside on a manual clock, with a broker that keeps everything it was given."""
 
-    def __init__(self, *, tail: int = 100, strict: bool = False, rate_limit: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        tail: int = 100,
+        strict: bool = False,
+        rate_limit: float | None = None,
+        history_bound: HistoryBound | None = None,
+    ) -> None:
         self.clock = ManualClock()
         self.scheduler = ManualScheduler(self.clock)
         self.hub = Hub(self.clock, self.scheduler, self._look_back, tail=tail)
         self.channels = self.hub
         self.strict = strict
         self.rate_limit = rate_limit
+        self.history_bound = history_bound
         self.errors: dict[str, int] = {}
         self.resumes: dict[str, int] = {}
         self.epoch = "epoch1"
