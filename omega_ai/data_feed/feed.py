@@ -199,7 +199,9 @@ class Feed:
         # Registered first, closed last: clients leave before what they were fed from goes.
         self._stack.push_async_callback(broker.close)
         await broker.start()
-        hub = await self._hub(broker)
+        reader = HistoryReader(broker)
+        self._stack.push_async_callback(reader.close)
+        hub = await self._hub(broker, reader)
         self._trace(hub)
         publishing = Publishing(broker.publish)
         leader = await self._leader(broker, publishing)
@@ -222,6 +224,7 @@ class Feed:
             Parts(
                 broker,
                 hub,
+                reader,
                 pipeline,
                 self._fallback,
                 source,
@@ -248,9 +251,7 @@ class Feed:
             broker=broker.status().detail,
         )
 
-    async def _hub(self, broker: Broker) -> Hub:
-        reader = HistoryReader(broker)
-        self._stack.push_async_callback(reader.close)
+    async def _hub(self, broker: Broker, reader: HistoryReader) -> Hub:
         loop = asyncio.get_running_loop()
         ring = open_ring()
         if ring is not None:

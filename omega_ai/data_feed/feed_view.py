@@ -14,6 +14,7 @@ from omega_ai import __version__
 from omega_ai.data_feed.access import utc
 from omega_ai.data_feed.broker.base import Broker, History, Position
 from omega_ai.data_feed.fallback import Fallback
+from omega_ai.data_feed.history_reader import HistoryReader
 from omega_ai.data_feed.http.view import Check, LatestPrice
 from omega_ai.data_feed.lease import RedundantPublisher
 from omega_ai.data_feed.market import PriceState
@@ -46,6 +47,7 @@ class Parts(NamedTuple):
 
     broker: Broker
     hub: Hub
+    reader: HistoryReader
     pipeline: Pipeline
     fallback: Fallback | None
     source: Source | None
@@ -187,6 +189,13 @@ class View:
             closes=dict(stats.closes),
             errors=dict(server.context.errors),
             resumes=dict(server.context.resumes),
+            replays_active=len(self._hub.replays),
+            replays=dict(self._hub.replays.begun),
+            backlog_bytes=self._hub.backlog_bytes,
+            history_requests=self._parts.reader.requests,
+            history_reads=self._parts.reader.reads,
+            inlet_waiting=len(server.inlet),
+            inlet_deferred=server.inlet.deferred,
             latencies={
                 DELIVERY: sent.delivery.read(),
                 VENUE_DELIVERY: self._hub.venue_delivery,

@@ -238,7 +238,16 @@ class _Totals:
             return
         # Its counters go on; what it had at the moment, and the broker connection that it lost, do not.
         broker = BrokerFigures(reconnects=snapshot.broker.reconnects)
-        left = structs.replace(snapshot, connections={}, outbox_bytes=0, broker=broker, process=None)
+        left = structs.replace(
+            snapshot,
+            connections={},
+            outbox_bytes=0,
+            replays_active=0,
+            backlog_bytes=0,
+            inlet_waiting=0,
+            broker=broker,
+            process=None,
+        )
         self.snapshots = [merge_snapshots(left, self.snapshots)]
 
 

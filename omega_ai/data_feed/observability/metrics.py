@@ -25,6 +25,7 @@ from omega_ai.data_feed.observability.histogram import HistogramReading
 from omega_ai.data_feed.observability.process import ProcessFigures
 from omega_ai.data_feed.observability.snapshot import Snapshot, WorkerFigures
 from omega_ai.data_feed.websocket.admission import Kind
+from omega_ai.data_feed.websocket.backlog import Origin
 from omega_ai.data_feed.websocket.close_codes import CloseCode
 from omega_ai.data_feed.websocket.errors import ErrorCode
 
@@ -38,6 +39,7 @@ _CODES = frozenset({*CloseCode, 1005, 1006})
 _NO_CLOSES = {str(int(code)): 0 for code in sorted(_CODES)}
 _NO_REFUSALS: dict[str, int] = dict.fromkeys((*get_args(Kind), "handshake"), 0)
 _NO_ERRORS: dict[str, int] = dict.fromkeys(ErrorCode, 0)
+_NO_REPLAYS: dict[str, int] = dict.fromkeys(get_args(Origin), 0)
 _NO_TRANSPORTS = {"ws": 0, "wss": 0}
 
 
@@ -67,6 +69,7 @@ class FeedCollector(Collector):
             yield from _process(snapshot.process)
         yield from _workers(snapshot)
         yield from _connections(snapshot)
+        yield from _past(snapshot)
         yield from _traffic(snapshot)
         yield from _latencies(snapshot)
         yield from _broker(snapshot)
@@ -179,6 +182,30 @@ def _connections(snapshot: Snapshot) -> Iterator[Metric]:
         "Subscriptions from a position: recovered whole, or not.",
         "outcome",
         {"recovered": 0, "unrecovered": 0} | dict(snapshot.resumes),
+    )
+
+
+def _past(snapshot: Snapshot) -> Iterator[Metric]:
+    """What those who come back cost, and whether what arrives has to wait."""
+    yield _gauge(
+        "omega_replays_active", "Clients that are being brought up to date.", snapshot.replays_active
+    )
+    yield _counters(
+        "omega_replays",
+        "Clients that began to be brought up to date, by where what they had missed came from.",
+        "origin",
+        _NO_REPLAYS | dict(snapshot.replays),
+    )
+    yield _gauge("omega_backlog_bytes", "Messages held for those who resume.", snapshot.backlog_bytes)
+    yield _counter("omega_history_requests", "Looks back that clients asked for.", snapshot.history_requests)
+    yield _counter("omega_history_reads", "Reads of the broker's history for them.", snapshot.history_reads)
+    yield _gauge(
+        "omega_inlet_waiting", "Connections whose messages wait for their turn.", snapshot.inlet_waiting
+    )
+    yield _counter(
+        "omega_inlet_deferred",
+        "Arrivals that waited for another turn of the event loop.",
+        snapshot.inlet_deferred,
     )
 
 

@@ -83,6 +83,21 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     resumes: Mapping[str, int] = {}
     """Subscriptions with ``since``, by outcome: ``recovered``, ``unrecovered``."""
 
+    replays_active: int = 0
+    """Clients that are being brought up to date now, by channel each."""
+    replays: Mapping[str, int] = {}
+    """Those begun, by where what was missed came from: ``tail``, ``broker``, ``shared``."""
+    backlog_bytes: int = 0
+    """Messages held for those who resume."""
+    history_requests: int = 0
+    """Looks back that clients asked for, in ``history`` or to resume."""
+    history_reads: int = 0
+    """Reads of the broker's history that these took."""
+    inlet_waiting: int = 0
+    """Connections of which something has arrived and waits for its turn."""
+    inlet_deferred: int = 0
+    """Arrivals that had to wait for another turn."""
+
     broker: BrokerFigures = BrokerFigures()
     sources: Sequence[SourceStatus] = ()
     price_state: PriceState | None = None

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 from omega_ai.core.websocket.frames import text_frame
 from omega_ai.data_feed.broker.base import Position
+
+Origin = Literal["tail", "broker", "shared"]
+"""Where it came from: the newest frames that are kept here, the broker's history, or another who resumed."""
 
 PIECE_BYTES: Final = 64 * 1024
 """Bytes of messages from which a piece is full: a larger write saves little, and holds up others longer."""
@@ -23,9 +26,22 @@ PARTS: Final = 64
 class Backlog:
     """Messages ``first``, ``first`` + 1, ... of one epoch, to which newer ones are added at the end."""
 
-    __slots__ = ("__weakref__", "_ends", "_joined", "_messages", "_open", "_parts", "epoch", "first", "size")
+    __slots__ = (
+        "__weakref__",
+        "_ends",
+        "_joined",
+        "_messages",
+        "_open",
+        "_parts",
+        "epoch",
+        "first",
+        "origin",
+        "size",
+    )
 
-    def __init__(self, epoch: str, first: int, messages: Iterable[bytes]) -> None:
+    def __init__(self, epoch: str, first: int, messages: Iterable[bytes], *, origin: Origin = "tail") -> None:
+        self.origin: Origin = origin
+        """For the next who takes it."""
         self.epoch = epoch
         self.first = first
         self.size = 0

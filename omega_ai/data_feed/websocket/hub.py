@@ -263,7 +263,8 @@ class Hub:
             return None
         read = history.publications
         first = read[0].seq if read else since.seq + 1
-        made = Backlog(state.epoch, first, [p.message for p in read[: max(state.seq + 1 - first, 0)]])
+        messages = [p.message for p in read[: max(state.seq + 1 - first, 0)]]
+        made = Backlog(state.epoch, first, messages, origin="broker")
         return made if made.covers(since) and self._complete(state, made) else None
 
     def _complete(self, state: _Channel, backlog: Backlog) -> bool:
@@ -288,11 +289,15 @@ class Hub:
 
     def _bound_backlogs(self, newest: Backlog) -> None:
         """However many stretches are in use by slow readers: over the bound they have to look back again."""
-        total = sum(backlog.size for backlog in self._backlogs)
-        if total > BACKLOG_BYTES:
+        if self.backlog_bytes > BACKLOG_BYTES:
             for backlog in list(self._backlogs):
                 if backlog is not newest:
                     backlog.release()
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Of all stretches that are held. They are shared, so there are few; counted when asked for."""
+        return sum(backlog.size for backlog in self._backlogs)
 
     def replay(self, session: Session, subscription: Subscription, since: Position, backlog: Backlog) -> None:
         """See ``session.Channels``."""

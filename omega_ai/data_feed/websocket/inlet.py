@@ -41,7 +41,7 @@ class Source(Protocol):
 class Inlet:
     """See the module's text. ``urgent`` sends what is live, ``settle`` the answers to what was taken in."""
 
-    __slots__ = ("_clock", "_scheduler", "_settle", "_urgent", "_waiting", "until")
+    __slots__ = ("_clock", "_scheduler", "_settle", "_urgent", "_waiting", "deferred", "until")
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class Inlet:
         self._urgent = urgent
         self._settle = settle
         self._waiting: deque[Source] = deque()
+        self.deferred = 0
+        """Arrivals that had to wait for another turn, so far."""
         self.until = 0.0
         """When this turn's share is used up; 0 before the first arrival of a turn."""
 
@@ -80,6 +82,7 @@ class Inlet:
         elif not (new and self._waiting) and self._clock() < until:
             source.take_in(data)
             return
+        self.deferred += 1
         source.held = data
         source.hold_reading()
         self._waiting.append(source)

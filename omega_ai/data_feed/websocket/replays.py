@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from omega_ai.core.clock import Clock
 from omega_ai.core.scheduler import Scheduler
 from omega_ai.data_feed.broker.base import History, Position
-from omega_ai.data_feed.websocket.backlog import Backlog
+from omega_ai.data_feed.websocket.backlog import Backlog, Origin
 
 if TYPE_CHECKING:
     from omega_ai.data_feed.websocket.context import Subscription
@@ -80,6 +80,8 @@ class Replays:
         self._spent = 0
         self._turn_is_due = False
         self._sweep_is_due = False
+        self.begun: dict[Origin, int] = {}
+        """How many, by where what was missed came from."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -92,6 +94,8 @@ class Replays:
         Calls ``session.caught_up``, or ``session.continuity_lost`` if the channel broke meanwhile, in the
         end, possibly from within.
         """
+        self.begun[backlog.origin] = self.begun.get(backlog.origin, 0) + 1
+        backlog.origin = "shared"
         replay = Replay(session, subscription, since, backlog)
         self._all[replay] = None
         session.resuming[subscription.channel] = replay

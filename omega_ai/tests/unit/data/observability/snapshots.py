@@ -54,6 +54,13 @@ def snapshot(**changes: Any) -> Snapshot:
         "closes": {1000: 50, 1001: 2, 4008: 3, 3123: 1, 4999: 1},
         "errors": {"invalid_json": 4},
         "resumes": {"recovered": 9, "unrecovered": 1},
+        "replays_active": 4,
+        "replays": {"tail": 8, "shared": 21},
+        "backlog_bytes": 70_000,
+        "history_requests": 30,
+        "history_reads": 3,
+        "inlet_waiting": 12,
+        "inlet_deferred": 500,
         "sources": [
             SourceStatus("coinbase", "live", 40, 9000, 0, 1),
             SourceStatus("kraken", "live", 90, 4000, 2, 3, refused=5),

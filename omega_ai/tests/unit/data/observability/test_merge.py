@@ -33,6 +33,16 @@ def test_totals_add_up_by_label() -> None:
     assert merged.conflated == 2
 
 
+def test_what_those_cost_who_come_back_adds_up() -> None:
+    """Over all processes, each of which has its own memory of the past."""
+    one = worker(replays_active=2, replays={"tail": 3}, backlog_bytes=10, inlet_waiting=1, inlet_deferred=5)
+    two = worker(replays_active=1, replays={"tail": 1, "broker": 1}, history_requests=9, history_reads=2)
+    merged = merge_snapshots(worker(), [one, two])
+    assert (merged.replays_active, merged.backlog_bytes, merged.inlet_waiting) == (3, 10, 1)
+    assert merged.replays == {"tail": 4, "broker": 1}
+    assert (merged.history_requests, merged.history_reads, merged.inlet_deferred) == (9, 2, 5)
+
+
 def test_histograms_add_up_bucket_by_bucket() -> None:
     """So that a quantile over all is right; a stage that one process lacks is the others'."""
     quick, slow = LatencyHistogram(), LatencyHistogram()

@@ -50,6 +50,14 @@ def test_each_figure_is_where_its_name_says() -> None:
     assert value(text, "omega_sent_bytes_total") == 45_678_901
     assert value(text, "omega_slow_closes_total") == 3
     assert value(text, "omega_resumes_total", outcome="unrecovered") == 1
+    assert value(text, "omega_replays_active") == 4
+    assert value(text, "omega_replays_total", origin="shared") == 21
+    assert value(text, "omega_replays_total", origin="broker") == 0
+    assert value(text, "omega_backlog_bytes") == 70_000
+    assert value(text, "omega_history_requests_total") == 30
+    assert value(text, "omega_history_reads_total") == 3
+    assert value(text, "omega_inlet_waiting") == 12
+    assert value(text, "omega_inlet_deferred_total") == 500
     assert value(text, "omega_venue_age_seconds", venue="coinbase") == 0.04
     assert value(text, "omega_venue_gaps_total", venue="kraken") == 2
     assert value(text, "omega_venue_refused_total", venue="kraken") == 5

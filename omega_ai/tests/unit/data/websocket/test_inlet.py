@@ -76,9 +76,11 @@ def test_what_exceeds_the_share_waits_in_order_behind_what_is_live(world: World)
         world.inlet.arrived(sender, b"1", new=True)
     assert world.log == ["a1", "b1", "c1", "d1"]
     assert not senders[5].reading
+    assert len(world.inlet) == 8
     assert world.turn() == ["a1", "b1", "c1", "d1", "settle", "live", "e1", "f1", "g1", "h1", "settle"]
     assert world.turn() == ["settle", "live", "i1", "j1", "k1", "l1", "settle"]
     assert all(sender.reading and not sender.held for sender in senders)
+    assert (len(world.inlet), world.inlet.deferred) == (0, 8)
 
 
 def test_who_is_new_does_not_overtake_those_who_wait_but_who_is_there_may(world: World) -> None:

@@ -203,6 +203,26 @@ def test_a_storm_from_history_asks_the_broker_once() -> None:
         assert seqs(client) == list(range(6 + number, 401))
 
 
+def test_where_what_was_missed_came_from_is_counted() -> None:
+    """And what is held for it is known for as long as it is."""
+    world = World(tail=20)
+    fat(world, 50)
+    size = len(world.kept["broadcast"][-1].message)
+    come_back(world.client(channels=()), 45)
+    assert world.hub.replays.begun == {"tail": 1}
+    assert world.hub.backlog_bytes == 5 * size
+    come_back(world.client(channels=()), 47)
+    come_back(world.client(channels=()), 3)
+    come_back(world.client(channels=()), 50)  # has missed nothing
+    assert world.hub.replays.begun == {"tail": 1, "shared": 1}
+    world.answer_look_backs()
+    come_back(world.client(channels=()), 3)
+    assert world.hub.replays.begun == {"tail": 1, "shared": 2, "broker": 1}
+    assert world.hub.backlog_bytes > 40 * size
+    world.scheduler.advance(3 * KEEP_SECONDS)
+    assert world.hub.backlog_bytes == 0
+
+
 @pytest.mark.parametrize("epoch", ["epoch1", "epoch2"])
 def test_a_break_in_the_middle_is_told_after_what_came_before_it(epoch: str) -> None:
     """All of the old life, then plainly that something is missing, then what is live."""
