@@ -47,9 +47,10 @@ and `settings_not_reloaded` says why.
 """
 
 SPECIAL = {
-    "rate_limit": "none on loopback, 100 elsewhere",
-    "history_rate": "no limit on loopback, 262144 elsewhere",
-    "max_connections_per_address": "no limit of its own on loopback, 100 elsewhere",
+    "rate_limit": "none on loopback, 100 elsewhere, and behind a proxy that the settings name",
+    "history_rate": "no limit on loopback, 262144 elsewhere, and behind a proxy that the settings name",
+    "max_connections_per_address": "no limit of its own on loopback, 100 elsewhere, and behind a proxy that the settings "
+    "name",
     "venues": "all",
     "cert": "a development certificate",
     "key": "in the same file as the certificate, or beside it",

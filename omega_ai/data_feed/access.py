@@ -7,11 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import structlog
+
 from omega_ai.core.clock import Clock
 from omega_ai.core.websocket.handshake import Refusal, Request
 from omega_ai.data_feed.broker.base import Broker
 from omega_ai.data_feed.settings import FeedSettings, SettingsError
 from omega_ai.data_feed.websocket import admission
+from omega_ai.data_feed.websocket.admission_limits import FORWARDING
 from omega_ai.data_feed.websocket.auth import Authenticator, AuthError, Identity, PublishPolicy
 from omega_ai.data_feed.websocket.connection import Admitted
 from omega_ai.data_feed.websocket.context import Identity as SessionIdentity
@@ -23,6 +26,8 @@ from omega_ai.data_feed.websocket.looking_back import HistoryBound
 from omega_ai.data_feed.websocket.messages import CHANNELS, DEFAULT_CHANNELS
 from omega_ai.data_feed.websocket.tls import ReloadableContext
 from omega_ai.data_feed.websocket.token_keys import StaticKeys, public_key, read_key_file, secret_key
+
+_log = structlog.get_logger(__name__)
 
 
 class Context:
@@ -55,7 +60,7 @@ class Context:
         self._policy = PublishPolicy.default(
             loopback_only=settings.loopback_only,
             live_source=settings.source == "live",
-            proxied=bool(settings.trusted_proxies or settings.hostnames or settings.public_urls),
+            proxied=settings.proxied,
         )
 
     def authenticate(self, token: str, now_ns: int) -> Identity:
@@ -88,6 +93,7 @@ class Gate:
         wanted = _admission_settings(settings)
         self.refusals: dict[str, int] = {}
         """Counts by ``admission.Kind``."""
+        self._told_of_proxy = False
         try:
             self._admission = admission.Admission(wanted, clock=clock, rng=rng, authenticator=authenticator)
         except ValueError as error:
@@ -104,6 +110,7 @@ class Gate:
             self._admission.reconfigure(_admission_settings(settings))
         except ValueError as error:
             raise SettingsError(str(error)) from None
+        self._told_of_proxy = False
 
     def admit(self, request: Request, peer: str, *, secure: bool) -> admission.Admitted:
         """See ``server.Admit``."""
@@ -112,9 +119,18 @@ class Gate:
         if isinstance(decision, admission.Refusal):
             self.refusals[decision.kind] = self.refusals.get(decision.kind, 0) + 1
             raise Refusal(decision.status, decision.reason, decision.headers)
+        if not decision.local and not self._told_of_proxy:
+            self._told_of_proxy = True
+            _log.warning(
+                "proxy_not_trusted",
+                peer=peer,
+                headers=sorted(FORWARDING.intersection(asked.headers)),
+                advice="a proxy on this machine passes clients on: name it (--trusted-proxy), and limits per "
+                "address hold for them; until then they may read, and publish with a token alone",
+            )
         return decision
 
-    def identify(self, admitted: Admitted, identity: SessionIdentity) -> bool:
+    def identify(self, admitted: Admitted, identity: SessionIdentity) -> Identity | None:
         """See ``server.Gate``."""
         assert isinstance(admitted, admission.Admitted)  # noqa: S101 - admit gives no other
         assert isinstance(identity, Identity)  # noqa: S101 - authenticate gives no other

@@ -44,11 +44,12 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     """Settings of ``omega serve``. Times in seconds, sizes in bytes, ports 0 for any free one.
 
     ``None`` for ``tls_port`` or ``http_port`` leaves that listener out. ``rate_limit`` is messages per second
-    and client; None means none on loopback, and 100 elsewhere. ``history_rate`` is bytes of past messages per
-    second and client, likewise none or 256 KiB, and ``history_burst`` those at once. ``connection_rate`` and
-    ``connection_burst`` bound the connections that one address asks for, a second and at once, successful or
-    not; 0 for the rate means no bound, and this machine itself has none. ``role`` says which part this
-    process plays: ``ingest`` takes prices in and publishes them, ``edge`` serves clients, ``all`` does both.
+    and client; None means none on loopback, and 100 elsewhere or when the settings name a proxy.
+    ``history_rate`` is bytes of past messages per second and client, likewise none or 256 KiB, and
+    ``history_burst`` those at once. ``connection_rate`` and ``connection_burst`` bound the connections that
+    one address asks for, a second and at once, successful or not; 0 for the rate means no bound, and this
+    machine itself has none. ``role`` says which part this process plays: ``ingest`` takes prices in and
+    publishes them, ``edge`` serves clients, ``all`` does both.
     """
 
     host: str = "127.0.0.1"
@@ -144,25 +145,35 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
         return is_loopback(self.host)
 
     @property
+    def proxied(self) -> bool:
+        """Whether the settings say that clients come through a proxy, or by names of their own."""
+        return bool(self.trusted_proxies or self.hostnames or self.public_urls)
+
+    @property
+    def _private(self) -> bool:
+        """Nobody but this machine's own users can reach the feed, as far as the settings tell."""
+        return self.loopback_only and not self.proxied
+
+    @property
     def effective_rate_limit(self) -> float | None:
         """Messages per second and client, None for no limit."""
         if self.rate_limit is not None:
             return self.rate_limit or None
-        return None if self.loopback_only else 100.0
+        return None if self._private else 100.0
 
     @property
     def effective_history_rate(self) -> float | None:
         """Bytes of history per second and client, None for no limit."""
         if self.history_rate is not None:
             return self.history_rate or None
-        return None if self.loopback_only else 262_144.0
+        return None if self._private else 262_144.0
 
     @property
     def effective_connections_per_address(self) -> int:
-        """Connections per client address; loopback is not limited beyond the whole."""
+        """Connections per client address; this machine itself is not limited beyond the whole."""
         if self.max_connections_per_address is not None:
             return self.max_connections_per_address
-        return self.max_connections if self.loopback_only else 100
+        return self.max_connections if self._private else 100
 
 
 _BOUNDS: tuple[tuple[str, float, float], ...] = (

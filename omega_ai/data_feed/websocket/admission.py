@@ -20,24 +20,31 @@ found there is ignored.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from omega_ai.core.clock import Clock
 from omega_ai.data_feed.websocket.admission_limits import (
     IPAddress,
-    IPNetwork,
     RateLimiter,
     address_key,
     client_address,
+    is_forwarded,
+    parse_network,
 )
-from omega_ai.data_feed.websocket.auth import ANONYMOUS, UNPROVEN, Authenticator, AuthError, Identity
+from omega_ai.data_feed.websocket.auth import (
+    ANONYMOUS,
+    FORWARDED,
+    UNPROVEN,
+    Authenticator,
+    AuthError,
+    Identity,
+)
 from omega_ai.data_feed.websocket.origins import HostPolicy, HostPort, OriginPolicy, parse_host
 
 PATHS = frozenset({"/", "/ws"})
@@ -84,6 +91,8 @@ class Admitted:
     address: str
     """Who it is counted as, for logs: an IPv4 address, an IPv6 /64, or ``local``."""
     slot: int
+    local: bool = True
+    """See ``Identity.local``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,8 @@ class AdmissionSettings:
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks whose ``X-Forwarded-For`` is believed."""
+    """Addresses or networks whose ``X-Forwarded-For`` is believed. A proxy on this machine that is not among
+    them is noticed by what it adds to a request, and its clients are not taken for local ones."""
     max_connections: int = 100_000
     max_per_address: int = 200
     max_per_user: int = 200
@@ -177,7 +187,7 @@ class Admission:
             raise ValueError("a token is required, but there is no key to verify it with: configure one")
         origins = OriginPolicy(settings.origins, loopback_only=settings.loopback_only)
         hosts = HostPolicy(settings.hosts, loopback_only=settings.loopback_only)
-        proxies = [_network(proxy) for proxy in settings.trusted_proxies]
+        proxies = [parse_network(proxy) for proxy in settings.trusted_proxies]
         rate = (settings.attempts_per_s, settings.attempts_burst)
         if rate != self._rate:  # otherwise whoever has used up his attempts would be given new ones
             per_s, burst = self._rate = rate
@@ -220,12 +230,15 @@ class Admission:
         if isinstance(readable, Refusal):
             return readable
         user = None if identity in (ANONYMOUS, UNPROVEN) else identity.subject
+        local = not is_forwarded(request.peer, request.headers, self._proxies)
+        if not local:
+            identity = FORWARDED if identity is ANONYMOUS else _from_elsewhere(identity)
         if user is not None and self._counts.users[user] >= self._settings.max_per_user:
             return self._later(429, "too many connections with tokens of this subject", "user_cap")
         slot = self._take(limited, user)
         offered = request.headers.get("sec-websocket-protocol", "")
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in (name.strip() for name in offered.split(",")) else None
-        return Admitted(identity, readable, subprotocol, address_key(address), slot)
+        return Admitted(identity, readable, subprotocol, address_key(address), slot, local)
 
     def release(self, admitted: Admitted) -> None:
         """A connection is over. Releasing twice is releasing once."""
@@ -234,22 +247,23 @@ class Admission:
             _drop(self._counts.addresses, held.address)
             _drop(self._counts.users, held.user)
 
-    def identify(self, admitted: Admitted, identity: Identity) -> bool:
+    def identify(self, admitted: Admitted, identity: Identity) -> Identity | None:
         """Count a connection for the user that it has shown itself to be by an ``auth`` message.
 
-        False, with nothing changed, if that user has too many.
+        Returns who it is from now on; None, with nothing changed, if that user has too many.
         """
+        known = identity if admitted.local else _from_elsewhere(identity)
         held = self._counts.slots.get(admitted.slot)
         user = None if identity is ANONYMOUS else identity.subject
         if held is None or held.user == user:
-            return True
+            return known
         if user is not None:
             if self._counts.users[user] >= self._settings.max_per_user:
-                return False
+                return None
             self._counts.users[user] += 1
         _drop(self._counts.users, held.user)
         held.user = user
-        return True
+        return known
 
     def _limited_as(self, address: IPAddress | None) -> str | None:
         """The key that limits count by; None for one that they do not hold for."""
@@ -347,6 +361,10 @@ def loggable(target: str) -> str:
     return target.partition("?")[0][:200]
 
 
+def _from_elsewhere(identity: Identity) -> Identity:
+    return identity if identity is UNPROVEN else replace(identity, local=False)
+
+
 def _split(target: str) -> tuple[str, str, str | None]:
     """Path, query and, for a target in absolute form, the authority."""
     if len(target) > MAX_TARGET_CHARACTERS:
@@ -370,15 +388,6 @@ def _unauthorized(reason: str, *, invalid: bool = False) -> Refusal:
         text = "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in reason)
         challenge += f', error="invalid_token", error_description="{text}"'
     return Refusal(401, reason, "token", (("WWW-Authenticate", challenge),))
-
-
-def _network(text: str) -> IPNetwork:
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is not an address or network of a proxy: write 10.0.0.5 or 10.0.0.0/8"
-        ) from None
 
 
 def _drop(counter: Counter[str], key: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -27,6 +27,20 @@ def parse_address(text: str) -> IPAddress | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def parse_network(text: str) -> IPNetwork:
+    """The address or network of a proxy, from the settings.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not an address or network of a proxy: write 10.0.0.5 or 10.0.0.0/8"
+        ) from None
 
 
 def address_key(address: IPAddress | None) -> str:
@@ -55,6 +69,39 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[IPNet
             break
         address = claimed
     return address
+
+
+FORWARDING = frozenset({
+    "cf-connecting-ip",
+    "forwarded",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-forwarded",
+    "x-forwarded-by",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+})  # fmt: skip
+"""Headers that proxies add (RFC 7239; RFC 9110 section 7.6.3; customs), and no client of its own accord."""
+
+
+def is_forwarded(peer: str, headers: Mapping[str, str], trusted: Sequence[IPNetwork]) -> bool:
+    """Whether a peer on this machine (or on a Unix socket) is a proxy that we were not told of.
+
+    It is, if it adds a header of theirs. Whoever it forwards for may be anywhere, however local its own
+    address is; and a client that adds the header itself is trusted less for it, never more. A proxy that adds
+    nothing cannot be told from a client.
+    """
+    if FORWARDING.isdisjoint(headers):
+        return False
+    address = parse_address(peer)
+    if address is None:
+        return True
+    return address.is_loopback and not any(address in network for network in trusted)
 
 
 class RateLimiter:

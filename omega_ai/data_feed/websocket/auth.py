@@ -62,6 +62,8 @@ class Identity:
     publish: ChannelSet
     channels: ChannelSet
     expires_at_ns: int | None = None
+    local: bool = True
+    """Nothing says that it came from another machine than ours, by way of a proxy here."""
 
     def may_read(self, channel: str) -> bool:
         """Whether it may subscribe to ``channel`` and read its history."""
@@ -79,6 +81,9 @@ class Identity:
 ANONYMOUS = Identity("anonymous", publish=frozenset(), channels=ALL)
 """Who connects without a token, where none is required."""
 
+FORWARDED = Identity("anonymous", publish=frozenset(), channels=ALL, local=False)
+"""Who connects without a token through a proxy on this machine that nobody has told us of."""
+
 UNPROVEN = Identity("anonymous", publish=frozenset(), channels=frozenset())
 """A browser that has yet to show the token which is required: by an ``auth`` message, since it cannot send it
 before."""
@@ -95,6 +100,7 @@ class PublishPolicy:
         """Everybody, only on a server that this machine alone can reach and whose prices are not real.
 
         ``proxied``: the settings name proxies or host names, so others do reach it, by way of a proxy here.
+        A client that comes through one unannounced is not ``local``, and takes a token all the same.
         """
         return cls(open_to_all=loopback_only and not live_source and not proxied)
 
@@ -102,7 +108,9 @@ class PublishPolicy:
         """Whether ``identity`` may publish to ``channel`` now."""
         if identity is UNPROVEN:
             return False
-        return self.open_to_all or (identity.may_publish(channel) and not identity.expired(now_ns))
+        if self.open_to_all and identity.local:
+            return True
+        return identity.may_publish(channel) and not identity.expired(now_ns)
 
 
 class _Header(msgspec.Struct):

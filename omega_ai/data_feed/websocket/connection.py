@@ -65,8 +65,8 @@ class Gate(Protocol):
         """Admit the client at address ``peer``, or raise ``Refusal``, before the upgrade."""
         ...
 
-    def identify(self, admitted: Admitted, identity: Identity) -> bool:
-        """Whether an admitted client may go on as ``identity``, which it has shown since."""
+    def identify(self, admitted: Admitted, identity: Identity) -> Identity | None:
+        """Who an admitted client is from now on, that has shown ``identity`` since; None: it may not."""
         ...
 
     def release(self, admitted: Admitted) -> None:
@@ -332,9 +332,9 @@ class Connection(ServerProtocol):
                 CloseCode.BAD_TOKEN, f"a token is required: send an auth message within {AUTH_SECONDS:g} s"
             )
 
-    def _identify(self, identity: Identity) -> bool:
+    def _identify(self, identity: Identity) -> Identity | None:
         """A token was shown by message: count its user as if it had come with the upgrade."""
-        return self._admitted is not None and self.server.gate.identify(self._admitted, identity)
+        return None if self._admitted is None else self.server.gate.identify(self._admitted, identity)
 
     def _close_session(self, code: CloseCode, reason: str) -> None:
         self.close_code, self.close_reason, self.closed_by = code, reason, "server"

@@ -54,8 +54,9 @@ class _Asked(NamedTuple):
 class Session:
     """See the module's text.
 
-    ``close(code, reason)`` ends the connection; it is called at most once. ``identify`` is asked whether a
-    client that has shown a token may have one more connection. ``connection`` is for the hub, which can send
+    ``close(code, reason)`` ends the connection; it is called at most once. ``identify`` is
+    given whom a client has shown itself to be by a token, and says who it is from then on; None if that user
+    may not have one more connection. ``connection`` is for the hub, which can send
     to many at once past their outboxes; without one, the session has its outbox alone. ``name`` is the
     connection's id: errors and log lines carry it.
     """
@@ -89,7 +90,7 @@ class Session:
         close: Callable[[CloseCode, str], None],
         *,
         identity: Identity,
-        identify: Callable[[Identity], bool] = lambda _: True,
+        identify: Callable[[Identity], Identity | None] = lambda identity: identity,
         connection: StreamProtocol | None = None,
         deflate: bool = False,
         name: str = "",
@@ -370,9 +371,10 @@ class Session:
         self._reply(wire.encode_pong(message.id, self._now()))
 
     def _auth(self, message: wire.Auth, _text: bytes) -> None:
-        identity = self._context.authenticate(message.token, self._context.clock.time_ns())
-        if not self._identify(identity):
-            text = f"'{identity.subject}' has as many connections as one user may have"
+        shown = self._context.authenticate(message.token, self._context.clock.time_ns())
+        identity = self._identify(shown)
+        if identity is None:
+            text = f"'{shown.subject}' has as many connections as one user may have"
             raise MessageError(ErrorCode.LIMIT_EXCEEDED, text)
         self.identity = identity
         self._reply(wire.encode_authenticated(message.id, self.identity.subject, self._now()))

@@ -32,6 +32,7 @@ QUERY = "kestrel-query"
 BODY = "kestrel-body"
 NAME = "kestrel-name"
 BASIC = "kestrel-basic"
+PRICE = '{"type":"btc_price","price":61800.10,"volume":2,"timestamp":"2026-01-01T00:00:00Z"}'
 WORDS = (SIGNING, HOOK, COOKIE, QUERY, BODY, NAME, BASIC, "kestrel")
 
 
@@ -121,6 +122,28 @@ async def test_a_connections_life_is_one_line_with_its_id_code_and_reason(log: L
     assert (third["code"], third["reason"], third["by"]) == (1006, "", "network")
     assert len({line["connection"] for line in (first, second, third)}) == 3
     assert (refused["status"], refused["peer"]) == (404, "127.0.0.1")
+
+
+async def test_a_proxy_that_nobody_named_is_told_of_once_and_its_clients_publish_nothing(log: Log) -> None:
+    """What to set is in the line, and not what the proxy says of them. Who comes directly may publish."""
+    async with running() as at:
+        for _ in range(3):
+            headers = {"X-Forwarded-For": "203.0.113.99", "Via": NAME}
+            async with connect(at.ws, additional_headers=headers) as stranger:
+                await stranger.send(PRICE)
+                assert (await receive_error(stranger))["code"] == "unauthorized"
+        async with connect(at.ws) as here:
+            await here.send(PRICE)
+            assert json.loads(await here.recv())["seq"] == 1
+    (line,) = log.lines("proxy_not_trusted")
+    assert (line["level"], line["peer"], line["headers"]) == (
+        "warning",
+        "127.0.0.1",
+        ["via", "x-forwarded-for"],
+    )
+    assert "--trusted-proxy" in line["advice"]
+    assert NAME not in log.text
+    assert "203.0.113.99" not in log.text
 
 
 async def test_a_thousand_connections_in_a_moment_are_a_few_lines(log: Log) -> None:

@@ -251,6 +251,37 @@ async def test_new_clients_go_elsewhere_while_a_feed_drains(kind: type[Proxy], t
                 os.kill(one.pid, signal.SIGTERM)
 
 
+class CarelessNginx(Nginx):
+    """One that gives the feed a name of this machine, as ``proxy_pass`` does by itself."""
+
+    def text(self) -> str:
+        text = super().text()
+        assert "proxy_set_header Host $host;" in text
+        return text.replace("proxy_set_header Host $host;", "proxy_set_header Host localhost;")
+
+
+@pytest.mark.skipif(shutil.which(Nginx.program) is None, reason="nginx is not installed")
+async def test_strangers_are_not_taken_for_programs_of_this_machine(tmp_path: Path) -> None:
+    """A feed that was told of no proxy, behind one: they may read, and not publish; who is here may."""
+    price = '{"type":"btc_price","price":1,"volume":1,"timestamp":"2026-01-01T00:00:00Z"}'
+    with (
+        FeedProcess(tmp_path, *FREE_PORTS, "--source", "none", environment={"HOME": str(tmp_path)}) as feed,
+        CarelessNginx(tmp_path, [feed.at.ws], [str(feed.at.http)]) as proxy,
+    ):
+        async with (
+            asyncio.timeout(PATIENCE),
+            connect_plainly(feed.at.ws) as here,
+            connect_plainly(f"ws://localhost:{proxy.plain_port}/ws") as stranger,
+        ):
+            await stranger.send(price)
+            assert json.loads(await stranger.recv())["code"] == "unauthorized"
+            await here.send(price)
+            for client in (here, stranger):
+                message = json.loads(await client.recv())
+                assert (message["type"], message["seq"]) == ("btc_price", 1)
+        assert "proxy_not_trusted" in feed.log()
+
+
 async def epoch_of(url: str, ca: str | None) -> str:
     """Which of two feeds answers: their histories are different ones."""
     async with asyncio.timeout(PATIENCE), connect(url, channels=["btc_price"], tls=ca) as feed:

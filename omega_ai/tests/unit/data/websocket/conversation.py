@@ -143,7 +143,7 @@ class Client:
         channels: tuple[str, ...],
         *,
         identity: Person | None = None,
-        identify: Callable[[Identity], bool] = lambda _: True,
+        identify: Callable[[Identity], Identity | None] = lambda identity: identity,
         limit: int = 10_000,
         deflate: bool = False,
     ) -> None:

@@ -18,7 +18,15 @@ from omega_ai.data_feed.websocket.admission import (
     UpgradeRequest,
     loggable,
 )
-from omega_ai.data_feed.websocket.auth import ANONYMOUS, Authenticator, AuthError, make_token
+from omega_ai.data_feed.websocket.admission_limits import FORWARDING
+from omega_ai.data_feed.websocket.auth import (
+    ANONYMOUS,
+    FORWARDED,
+    UNPROVEN,
+    Authenticator,
+    AuthError,
+    make_token,
+)
 from omega_ai.data_feed.websocket.token_keys import KeySource, StaticKeys, secret_key, signing_key
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -388,6 +396,47 @@ class TestProxies:
         assert (
             door.enter(peer="10.0.0.1", x_forwarded_for="1.1.1.1, 192.0.2.5, 10.9.9.9").address == "192.0.2.5"
         )
+
+    @pytest.mark.parametrize("header", sorted(FORWARDING))
+    @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.8.8.8", ""])
+    def test_one_on_this_machine_that_nobody_named_passes_strangers_on(self, peer: str, header: str) -> None:
+        """However local it is itself (the last is a Unix socket's), and whatever it says of them."""
+        door = Door(loopback_only=True)
+        forwarded = door.enter(peer=peer, host="localhost", **{header: "127.0.0.1"})
+        assert (forwarded.local, forwarded.identity) == (False, FORWARDED)
+        assert (forwarded.identity.subject, forwarded.channels) == ("anonymous", ("btc_price", "broadcast"))
+        directly = door.enter(peer=peer, host="localhost")
+        assert (directly.local, directly.identity) == (True, ANONYMOUS)
+
+    def test_a_stranger_stays_one_whoever_he_shows_himself_to_be(self) -> None:
+        """By a token with the upgrade, or later by message; then his rights are the token's and no more."""
+        door = Door(loopback_only=True, require_token=True)
+        here = {"peer": "127.0.0.1", "host": "localhost"}
+        forwarded = door.enter(**here, via="1.1 proxy", authorization=door.bearer())
+        assert (forwarded.identity.subject, forwarded.identity.local) == ("desk-7", False)
+        known = door.enter(**here, authorization=door.bearer())
+        assert known.identity.local
+        waits = door.enter(**here, via="1.1 proxy", origin="http://localhost")
+        assert (waits.identity is UNPROVEN, waits.local) == (True, False)
+        shown = door.admission.identify(waits, known.identity)
+        assert shown is not None
+        assert (shown.subject, shown.local) == ("desk-7", False)
+        waits = door.enter(**here, origin="http://localhost")
+        assert door.admission.identify(waits, known.identity) == known.identity
+
+    def test_strangers_are_not_counted_as_one(self) -> None:
+        """An unnamed proxy is not believed, but its clients do not share the limits of one address either."""
+        door = Door(loopback_only=True, max_per_address=1, attempts_burst=1)
+        for _ in range(5):
+            door.enter(peer="127.0.0.1", host="localhost", x_forwarded_for="192.0.2.1")
+        assert not door.admission._counts.users
+
+    def test_a_named_one_and_one_elsewhere_are_no_surprise(self) -> None:
+        """The first is known, and of the second nobody takes the clients for local ones."""
+        named = Door(loopback_only=True, trusted_proxies=("127.0.0.1",))
+        assert named.enter(peer="127.0.0.1", host="localhost", x_forwarded_for="192.0.2.1").local
+        assert not named.enter(peer="127.0.0.2", host="localhost", x_forwarded_for="192.0.2.1").local
+        assert Door().enter(peer="192.0.2.9", x_forwarded_for="192.0.2.1").local
 
     @pytest.mark.parametrize(
         "option", [{"trusted_proxies": ("proxy",)}, {"origins": ("x",)}, {"hosts": ("a b",)}]

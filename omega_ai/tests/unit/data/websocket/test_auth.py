@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from omega_ai.data_feed.websocket.auth import (
     ALL,
     ANONYMOUS,
+    FORWARDED,
     LEEWAY_S,
     MAX_LIFETIME_S,
     MAX_TOKEN_BYTES,
@@ -376,3 +377,11 @@ class TestPublishPolicy:
         behind = PublishPolicy.default(loopback_only=loopback_only, live_source=live_source, proxied=True)
         assert not behind.allows(ANONYMOUS, "btc_price", NOW)
         assert policy.allows(publisher, "btc_price", NOW + 1) is anyone  # its token has expired
+
+    def test_what_is_open_to_this_machine_is_not_open_to_whom_a_proxy_on_it_passes_on(self) -> None:
+        """His token may allow it; otherwise nothing does."""
+        policy = PublishPolicy.default(loopback_only=True, live_source=False)
+        assert not policy.allows(FORWARDED, "btc_price", NOW)
+        publisher = Identity("p", publish=frozenset({"btc_price"}), channels=ALL, local=False)
+        assert policy.allows(publisher, "btc_price", NOW)
+        assert not policy.allows(publisher, "broadcast", NOW)

@@ -485,7 +485,7 @@ class TestPermission:
     def test_a_user_with_too_many_connections_stays_who_it_was(self) -> None:
         """The cap per user holds for tokens shown by message as for those shown before the upgrade."""
         world = World()
-        client = world.client(identity=Person(publish=()), identify=lambda _: False)
+        client = world.client(identity=Person(publish=()), identify=lambda _: None)
         (error,) = client.send(type="auth", token="good")
         assert (error["code"], error["temporary"]) == ("limit_exceeded", True)
         assert client.session.identity.subject == "anonymous"
