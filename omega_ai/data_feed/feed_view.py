@@ -141,6 +141,14 @@ class View:
         merged = merge_snapshots(own, pool.snapshots())
         return structs.replace(merged, workers=pool.figures(), worker_restarts=pool.restarts)
 
+    def now_ns(self) -> int:
+        """See ``FeedView``."""
+        return self._clock.time_ns()
+
+    def uptime(self) -> float:
+        """See ``FeedView``."""
+        return self._clock.monotonic() - self._started
+
     def _own_snapshot(self) -> Snapshot:
         status = self._broker.status()
         publishing, leader = self._parts.publishing, self._parts.leader
@@ -151,8 +159,8 @@ class View:
         price_at = pipeline.price_at
         state, age = self._price_from_elsewhere() if price_at is None else (None, None)
         snapshot = Snapshot(
-            now_ns=self._clock.time_ns(),
-            uptime=now - self._started,
+            now_ns=self.now_ns(),
+            uptime=self.uptime(),
             max_connections=self._settings.max_connections,
             published=dict(publishing.published),
             publish_refused=publishing.refused,

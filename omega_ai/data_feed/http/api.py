@@ -60,10 +60,8 @@ class Api:
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """200 as long as the event loop turns; when it does not answer, the process is to be restarted."""
-        snapshot = self._view.snapshot()
-        return json_response(
-            {"status": "ok", "version": __version__, "uptime_seconds": round(snapshot.uptime, 3)}
-        )
+        uptime = round(self._view.uptime(), 3)
+        return json_response({"status": "ok", "version": __version__, "uptime_seconds": uptime})
 
     async def readyz(self, _request: web.Request) -> web.Response:
         """200 when clients can be served, else 503; each check with its reason."""
@@ -84,7 +82,7 @@ class Api:
             return self._error(
                 503, "no_price", f"there is no price yet: {why}", temporary=True, headers={"Retry-After": "1"}
             )
-        return json_response(aged(latest.message, latest.age, self._view.snapshot().now_ns))
+        return json_response(aged(latest.message, latest.age, self._view.now_ns()))
 
     async def history(self, request: web.Request) -> web.Response:
         """Past messages of ``channel``: the newest ``limit``, or the first ``limit`` after ``since``."""
@@ -146,7 +144,7 @@ class Api:
         return json_response(document)
 
     def _error(self, status: int, code: str, message: str, **rest: Any) -> web.Response:
-        return error_response(status, code, message, self._view.snapshot().now_ns, **rest)
+        return error_response(status, code, message, self._view.now_ns(), **rest)
 
 
 def aged(message: bytes, age: float, now_ns: int) -> dict[str, Raw]:

@@ -47,7 +47,15 @@ class FeedView(Protocol):
         ...
 
     def snapshot(self) -> Snapshot:
-        """A reading of all figures."""
+        """A reading of all figures. Costs the same however many clients there are."""
+        ...
+
+    def now_ns(self) -> int:
+        """UTC, nanoseconds since the Unix epoch: ``snapshot``'s, without the rest."""
+        ...
+
+    def uptime(self) -> float:
+        """Seconds since the start: ``snapshot``'s, without the rest."""
         ...
 
     def websocket_urls(self) -> Sequence[str]:

@@ -192,7 +192,12 @@ class Connection(ServerProtocol):
         server = self.server
         admitted = self._admitted
         assert admitted is not None  # noqa: S101 - on_request ran, or the upgrade would not have happened
-        outbox = Outbox(self.write, limit=server.settings.outbox_limit, on_overflow=self._overflowed)
+        outbox = Outbox(
+            self.write,
+            limit=server.settings.outbox_limit,
+            on_overflow=self._overflowed,
+            waiting=server.waiting,
+        )
         # One compressed frame serves all who take the full window; the others get plain frames, which is
         # always allowed (RFC 7692 section 6).
         agreed = self.compression
@@ -264,6 +269,7 @@ class Connection(ServerProtocol):
         session = self.session
         if session is not None:
             session.end()
+            session.outbox.abandon()
         self.server.gone(self)
         _log.info(
             "connection_closed",

@@ -11,6 +11,15 @@ CONTROL_LIMIT: Final = 4096
 """Bytes of control frames that may wait; some thirty frames of the largest size."""
 
 
+class Waiting:
+    """What waits in all outboxes of a server: kept where it changes, so that reading it costs nothing."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
 class Outbox:
     """A queue to one client, bounded in bytes.
 
@@ -19,6 +28,7 @@ class Outbox:
 
     What queues counts against ``limit`` bytes. When that is exceeded the queue is dropped, ``on_overflow`` is
     called, once, and data is no longer taken: the client cannot be told all any more, so it has to be closed.
+    ``waiting`` is what it counts itself into.
     """
 
     __slots__ = (
@@ -28,6 +38,7 @@ class Outbox:
         "_number",
         "_on_overflow",
         "_queue",
+        "_waiting",
         "_write",
         "blocked",
         "conflated",
@@ -36,9 +47,15 @@ class Outbox:
     )
 
     def __init__(
-        self, write: Callable[[bytes], bool], *, limit: int, on_overflow: Callable[[], None]
+        self,
+        write: Callable[[bytes], bool],
+        *,
+        limit: int,
+        on_overflow: Callable[[], None],
+        waiting: Waiting | None = None,
     ) -> None:
         self._write = write
+        self._waiting = waiting or Waiting()
         self._limit = limit
         self._on_overflow = on_overflow
         self.blocked = False
@@ -76,7 +93,7 @@ class Outbox:
         if queue is not None:
             older = queue.pop(key, None)
             if older is not None:
-                self.queued_bytes -= len(older)
+                self._count(-len(older))
                 self.conflated += 1
         self._put(key, data)
 
@@ -105,10 +122,16 @@ class Outbox:
                 self.blocked = True
         self._pump()
 
+    def abandon(self) -> None:
+        """The client is gone: forget what waits, and take nothing more."""
+        self._forget()
+        self._control, self._control_bytes = None, 0
+        self.overflowed = True
+
     def _pump(self) -> None:
         while self._queue and not self.blocked:
             batch = self._batch(self._queue)
-            self.queued_bytes -= len(batch)
+            self._count(-len(batch))
             self.blocked = not self._write(batch)
         if not self._queue:
             self._queue = None
@@ -122,11 +145,18 @@ class Outbox:
         if self._queue is None:
             self._queue = {}
         self._queue[key] = data
-        self.queued_bytes += len(data)
+        self._count(len(data))
+
+    def _count(self, size: int) -> None:
+        self.queued_bytes += size
+        self._waiting.bytes += size
+
+    def _forget(self) -> None:
+        self._queue = None
+        self._count(-self.queued_bytes)
 
     def _overflow(self) -> None:
-        self._queue = None
-        self.queued_bytes = 0
+        self._forget()
         if not self.overflowed:
             self.overflowed = True
             self._on_overflow()

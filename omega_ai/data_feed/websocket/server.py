@@ -23,6 +23,7 @@ from omega_ai.data_feed.websocket.connection import Connection, Gate
 from omega_ai.data_feed.websocket.context import Context
 from omega_ai.data_feed.websocket.hub import Hub
 from omega_ai.data_feed.websocket.inlet import Inlet
+from omega_ai.data_feed.websocket.outbox import Waiting
 
 BACKLOG = 4096
 
@@ -80,7 +81,9 @@ class FeedServer:
         self.closing = False
         self.stats = ServerStats()
         self.clock = clock
+        self.waiting = Waiting()
         self.connections: set[Connection] = set()
+        self._secure = 0  # of them
         self.arriving: set[Connection] = set()
         """In their handshake, or refused and not gone yet."""
         loop = asyncio.get_running_loop()
@@ -132,6 +135,7 @@ class FeedServer:
         self.stats.handshakes[transport] = self.stats.handshakes.get(transport, 0) + 1
         self.arriving.discard(connection)
         self.connections.add(connection)
+        self._secure += connection.secure
         self._empty.clear()
         self._wheel[self._next_slot].add(connection)
         connection.slot = self._next_slot
@@ -140,7 +144,9 @@ class FeedServer:
 
     def gone(self, connection: Connection) -> None:
         """A client has left."""
-        self.connections.discard(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self._secure -= connection.secure
         self._wheel[connection.slot].discard(connection)
         closes = self.stats.closes
         closes[connection.close_code] = closes.get(connection.close_code, 0) + 1
@@ -148,13 +154,12 @@ class FeedServer:
             self._empty.set()
 
     def connections_by_transport(self) -> dict[str, int]:
-        """How many are open, plain and over TLS. Counted when asked for."""
-        secure = sum(connection.secure for connection in self.connections)
-        return {"ws": len(self.connections) - secure, "wss": secure}
+        """How many are open, plain and over TLS."""
+        return {"ws": len(self.connections) - self._secure, "wss": self._secure}
 
     def outbox_bytes(self) -> int:
         """What waits for all clients together."""
-        return sum(c.session.outbox.queued_bytes for c in self.connections if c.session is not None)
+        return self.waiting.bytes
 
     def mark(self, connection: Connection) -> None:
         """A session has answered something: flush it once what arrived with it is taken in."""

@@ -261,6 +261,12 @@ class FakeFeed:
             workers=self.workers,
         )
 
+    def now_ns(self) -> int:
+        return self.snapshot().now_ns
+
+    def uptime(self) -> float:
+        return self.snapshot().uptime
+
     def websocket_urls(self) -> Sequence[str]:
         return [self.ws_url]
 

@@ -23,7 +23,7 @@ from omega_ai.core.websocket.frames import (
 )
 from omega_ai.core.websocket.handshake import Refusal, Request, parse_request
 from omega_ai.core.websocket.headers import parse_extensions
-from omega_ai.data_feed.websocket.outbox import Outbox
+from omega_ai.data_feed.websocket.outbox import Outbox, Waiting
 from omega_ai.tests.unit.core.websocket.wire import open_server, read_frames
 
 MASKS = st.binary(min_size=4, max_size=4)
@@ -176,7 +176,9 @@ def test_an_outbox_loses_and_reorders_nothing_that_was_sent(steps: list[tuple[st
         arrived.append(data)
         return not full
 
-    outbox = Outbox(write, limit=200, on_overflow=lambda: overflows.append(1))
+    waiting = Waiting()
+    outbox = Outbox(write, limit=200, on_overflow=lambda: overflows.append(1), waiting=waiting)
+    waiting.bytes += 7  # another's
     sent: list[bytes] = []
     offered: dict[str, bytes] = {}
     for number, (kind, value) in enumerate(steps):
@@ -193,6 +195,7 @@ def test_an_outbox_loses_and_reorders_nothing_that_was_sent(steps: list[tuple[st
             if not full:
                 outbox.resume()
         assert outbox.queued_bytes <= 200
+        assert waiting.bytes == outbox.queued_bytes + 7
     full = False
     outbox.resume()
     stream = b"".join(arrived)
@@ -202,3 +205,6 @@ def test_an_outbox_loses_and_reorders_nothing_that_was_sent(steps: list[tuple[st
         positions = [stream.index(frame) for frame in sent]
         assert positions == sorted(positions)
         assert all(frame in stream for frame in offered.values())
+    outbox.abandon()
+    outbox.send(b"too late")
+    assert (waiting.bytes, outbox.queued_bytes) == (7, 0)

@@ -49,6 +49,12 @@ class FakeView:
     def snapshot(self) -> Snapshot:
         return self.reading
 
+    def now_ns(self) -> int:
+        return self.reading.now_ns
+
+    def uptime(self) -> float:
+        return self.reading.uptime
+
     def websocket_urls(self) -> Sequence[str]:
         return self.urls
 

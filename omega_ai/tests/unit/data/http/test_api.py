@@ -41,6 +41,18 @@ async def test_healthz_says_ok_while_the_loop_turns(http: Http) -> None:
     assert body["uptime_seconds"] == 12.5
 
 
+async def test_what_is_asked_often_does_not_take_a_whole_reading(http: Http, view: FakeView) -> None:
+    """Health checks, the price and errors need to know the time, and nothing of what is counted."""
+
+    def snapshot() -> Snapshot:
+        raise AssertionError("a reading was taken")
+
+    view.snapshot = snapshot  # type: ignore[method-assign]
+    view.latest = LatestPrice(view.publish("btc_price", PRICE).message, 0.25)
+    asked = [await ask(http, path) for path in ("/healthz", "/readyz", "/api/price", "/api/history?limit=x")]
+    assert [response.status for response, _ in asked] == [200, 200, 200, 400]
+
+
 async def test_readyz_is_200_when_every_check_is_ok(http: Http) -> None:
     """Ready: 200 and the list of checks."""
     response, body = await ask(http, "/readyz")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,12 @@ class Transport(FakeTransport):
     def __init__(self) -> None:
         super().__init__()
         self.reading = True
+        self.secure = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "ssl_object" and self.secure:
+            return self
+        return super().get_extra_info(name, default)
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -137,3 +145,39 @@ async def test_who_leaves_while_it_waits_is_forgotten(clients: Clients) -> None:
     await asyncio.sleep(0)
     assert transport.written == b""
     assert len(clients.server.inlet) == 0
+
+
+class Uncounted(set[Connection]):
+    """Connections that may be looked up, and not gone through."""
+
+    def __iter__(self) -> Iterator[Connection]:
+        raise AssertionError("a reading must cost the same however many clients there are")
+
+
+async def test_figures_are_read_without_going_through_the_clients(clients: Clients) -> None:
+    """Who is there by transport, and what waits for all of them: right after any coming and going."""
+    server = clients.server
+    opened = []
+    for secure in (False, True, False):
+        connection, transport = clients.connect()
+        transport.secure = secure
+        connection.data_received(REQUEST)
+        opened.append(connection)
+    await asyncio.sleep(0)
+    server.connections = Uncounted(server.connections)
+    assert server.connections_by_transport() == {"ws": 2, "wss": 1}
+    assert server.outbox_bytes() == 0
+    for connection, size in zip(opened, (100, 20, 3), strict=True):
+        assert connection.session is not None
+        connection.session.outbox.blocked = True
+        connection.session.outbox.send(b"x" * size)
+    assert server.outbox_bytes() == 123
+    opened[0].connection_lost(None)
+    assert server.outbox_bytes() == 23
+    assert server.connections_by_transport() == {"ws": 1, "wss": 1}
+    opened[1].on_drained()
+    assert server.outbox_bytes() == 3
+    for connection in opened[1:]:
+        connection.connection_lost(None)
+    assert server.outbox_bytes() == 0
+    assert server.connections_by_transport() == {"ws": 0, "wss": 0}
