@@ -34,17 +34,8 @@ TIMEOUT: Final = 300.0
 )
 async def valid(context: Context) -> Outcome:
     """One message a conversation, kind by kind."""
-    from omega_ai.testkit.contract.generate import edges, valid_steps
-
     contract, kinds = _given(context)
-    talk = Talk(context, contract)
-    for number, kind in enumerate(kinds):
-        context.progress(kind.name, number / len(kinds))
-        outcome = await _try_each(context, talk, [[step] for step in edges(contract, kind, valid=True)])
-        outcome = outcome or await _look(context, talk, _single(valid_steps(contract, [kind])), EXAMPLES)
-        if outcome is not None:
-            return outcome
-    return _passed(talk, kinds, "valid messages")
+    return await _kind_by_kind(context, contract, kinds, valid=True)
 
 
 @SUITE.case(
@@ -57,19 +48,10 @@ async def valid(context: Context) -> Outcome:
 )
 async def invalid(context: Context) -> Outcome:
     """One message a conversation, kind by kind."""
-    from omega_ai.testkit.contract.generate import edges, invalid_steps
-
     contract, kinds = _given(context)
     if not contract.errors and context.profile.errors is None:
         raise NotApplicable("neither the contract nor the profile says how an error looks")
-    talk = Talk(context, contract)
-    for number, kind in enumerate(kinds):
-        context.progress(kind.name, number / len(kinds))
-        outcome = await _try_each(context, talk, [[step] for step in edges(contract, kind, valid=False)])
-        outcome = outcome or await _look(context, talk, _single(invalid_steps(contract, [kind])), EXAMPLES)
-        if outcome is not None:
-            return outcome
-    return _passed(talk, kinds, "messages that break it")
+    return await _kind_by_kind(context, contract, kinds, valid=False)
 
 
 @SUITE.case(
@@ -109,6 +91,23 @@ def _given(context: Context) -> tuple[Contract, list[MessageType]]:
     if not kinds:
         raise NotApplicable("the profile leaves out every message of the contract")
     return contract, kinds
+
+
+async def _kind_by_kind(
+    context: Context, contract: Contract, kinds: Sequence[MessageType], *, valid: bool
+) -> Outcome:
+    """One message a conversation: the edges of its schema first, then what is made from it."""
+    from omega_ai.testkit.contract.generate import edges, invalid_steps, valid_steps
+
+    steps = valid_steps if valid else invalid_steps
+    talk = Talk(context, contract)
+    for number, kind in enumerate(kinds):
+        context.progress(kind.name, number / len(kinds))
+        outcome = await _try_each(context, talk, [[step] for step in edges(contract, kind, valid=valid)])
+        outcome = outcome or await _look(context, talk, _single(steps(contract, [kind])), EXAMPLES)
+        if outcome is not None:
+            return outcome
+    return _passed(talk, kinds, "valid messages" if valid else "messages that break it")
 
 
 def _single(step: Any) -> Any:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from omega_ai.core.certificates import CertificateError
 from omega_ai.core.clock import Clock, SystemClock
-from omega_ai.testkit.faults import build
 from omega_ai.testkit.faults.chain import Faults
-from omega_ai.testkit.faults.model import STREAMS, Fault, Opening, Stream, Toxic, Window, place
+from omega_ai.testkit.faults.model import STREAMS, Opening, Stream, Toxic
+from omega_ai.testkit.faults.placing import Placing
 from omega_ai.testkit.proxy.address import Upstream, join_host_port, listen_address, parse_upstream
 from omega_ai.testkit.proxy.connection import Connection
 from omega_ai.testkit.proxy.flow import BUFFER_SIZE, Flow
@@ -33,7 +33,7 @@ EVENTS_KEPT: Final = 10_000
 TLS_FORM: Final = {"ws": "wss", "http": "https", "tcp": "tls", "": "tls"}
 
 
-class FaultProxy:
+class FaultProxy(Placing):
     """``async with FaultProxy("ws://127.0.0.1:8765") as proxy:`` and connect to ``proxy.url``.
 
     Args:
@@ -157,36 +157,8 @@ class FaultProxy:
         """The toxic of that name."""
         return self._faults.get(name)
 
-    def add(
-        self,
-        fault: Fault | str,
-        *,
-        stream: Stream = "downstream",
-        toxicity: float = 1.0,
-        window: Window | None = None,
-        name: str | None = None,
-        **attributes: Any,
-    ) -> Toxic:
-        """Place a fault, behind those that there are; open connections have it at once.
-
-        Args:
-            fault: a fault, or its name and ``attributes``: ``add("latency", latency=100)``.
-            stream: the direction that it works on.
-            toxicity: the share of connections that it works on.
-            window: when it works.
-            name: by default ``<kind>_<stream>``.
-
-        Raises:
-            BadFault: there is no such fault, or a toxic of that name already.
-        """
-        if isinstance(fault, str):
-            fault = build(fault, attributes)
-        toxic = place(fault, stream=stream, toxicity=toxicity, window=window, name=name)
-        self.place(toxic)
-        return toxic
-
     def place(self, toxic: Toxic) -> None:
-        """Place a toxic; see ``add``."""
+        """See ``Placing``."""
         self._faults.add(toxic)
         self._changed("toxic added", toxic.name)
 

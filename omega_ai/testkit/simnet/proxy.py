@@ -7,17 +7,16 @@ import errno
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any
 from urllib.parse import urlsplit
 
-from omega_ai.testkit.faults import build
 from omega_ai.testkit.faults.chain import Circuit, Faults
-from omega_ai.testkit.faults.model import Fault, Signal, Stream, Toxic, Window, place
+from omega_ai.testkit.faults.model import Signal, Toxic
+from omega_ai.testkit.faults.placing import Placing
 from omega_ai.testkit.simnet.network import LOOPBACK, Network, Pair
 from omega_ai.testkit.simnet.pipe import Pipe
 
 
-class SimProxy:
+class SimProxy(Placing):
     """``async with SimProxy(network, "ws://127.0.0.1:9000") as proxy``: ``proxy.url`` leads there.
 
     A connection through it is one connection, whose pipes go through the stages of the faults; TLS passes.
@@ -59,25 +58,8 @@ class SimProxy:
         """Connections that stand."""
         return len(self.network.between(LOOPBACK, self.port))
 
-    def add(
-        self,
-        fault: Fault | str,
-        *,
-        stream: Stream = "downstream",
-        toxicity: float = 1.0,
-        window: Window | None = None,
-        name: str | None = None,
-        **attributes: Any,
-    ) -> Toxic:
-        """Place a fault; see ``FaultProxy.add``."""
-        if isinstance(fault, str):
-            fault = build(fault, attributes)
-        toxic = place(fault, stream=stream, toxicity=toxicity, window=window, name=name)
-        self.place(toxic)
-        return toxic
-
     def place(self, toxic: Toxic) -> None:
-        """Place a toxic."""
+        """See ``Placing``."""
         self.faults.add(toxic)
         self._changed()
 
