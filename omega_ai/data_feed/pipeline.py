@@ -15,7 +15,7 @@ from omega_ai.data_feed.broker.base import PublishBufferFull
 from omega_ai.data_feed.candles import Candles
 from omega_ai.data_feed.market import BtcPrice, MarketEvent, PriceState, Quote, SourceStatus, Trade
 from omega_ai.data_feed.price_index import PriceIndex, PublishPolicy
-from omega_ai.data_feed.websocket.messages import (
+from omega_ai.data_feed.websocket.bodies import (
     encode_candle_body,
     encode_price_body,
     encode_quote_body,

@@ -23,7 +23,7 @@ from packaging.version import Version
 
 import omega_ai
 from omega_ai.cli.app import COMMANDS
-from omega_ai.data_feed.websocket import messages
+from omega_ai.data_feed.websocket import bodies, messages
 from omega_ai.data_feed.websocket.close_codes import CloseCode
 from omega_ai.data_feed.websocket.errors import ErrorCode
 
@@ -300,15 +300,16 @@ def test_every_variable_that_is_read_stands_in_the_reference_of_settings() -> No
 def test_wire_reference_names_everything_that_goes_over_the_wire() -> None:
     """Each type and field, channel, error code and close code of the code stands in the reference."""
     reference = (ROOT / "docs" / "wire.md").read_text()
-    structs = [
-        thing for thing in vars(messages).values() if isinstance(thing, type) and issubclass(thing, Struct)
-    ]
     spoken = [
-        struct
-        for struct in structs
-        if struct.__module__ == messages.__name__ and struct.__struct_config__.tag
+        thing
+        for module in (messages, bodies)
+        for thing in vars(module).values()
+        if isinstance(thing, type)
+        and issubclass(thing, Struct)
+        and thing.__module__ == module.__name__
+        and thing.__struct_config__.tag
     ]
-    assert len(spoken) > 15
+    assert len(spoken) >= 20
     words = (
         set(messages.CHANNELS) | {code.value for code in ErrorCode} | {str(int(code)) for code in CloseCode}
     )

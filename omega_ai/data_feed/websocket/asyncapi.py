@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from omega_ai.data_feed.websocket import bodies
 from omega_ai.data_feed.websocket import messages as wire
 from omega_ai.data_feed.websocket.errors import ErrorMessage
 
@@ -39,11 +40,11 @@ ANSWERS: dict[str, type[Struct]] = {
 """What the server sends to one client, by ``type``; echoes apart."""
 
 PUBLISHED: dict[str, type[Struct] | None] = {
-    "btc_price": wire.PriceBody,
-    "trades": wire.TradeBody,
-    "quotes": wire.QuoteBody,
-    "candles": wire.CandleBody,
-    "status": wire.StatusBody,
+    "btc_price": bodies.PriceBody,
+    "trades": bodies.TradeBody,
+    "quotes": bodies.QuoteBody,
+    "candles": bodies.CandleBody,
+    "status": bodies.StatusBody,
     "broadcast": None,
 }
 """What is published, by channel, which is its ``type``; a broadcast holds whatever its sender put in."""

@@ -19,6 +19,7 @@ from omega_ai.core.websocket.protocol import StreamProtocol
 from omega_ai.data_feed.broker.base import History, Position, PublishBufferFull
 from omega_ai.data_feed.websocket import messages as wire
 from omega_ai.data_feed.websocket.backlog import Backlog
+from omega_ai.data_feed.websocket.bodies import encode_broadcast_body, encode_price_body
 from omega_ai.data_feed.websocket.close_codes import CloseCode
 from omega_ai.data_feed.websocket.context import Context, Identity, Subscription
 from omega_ai.data_feed.websocket.errors import (
@@ -389,13 +390,13 @@ class Session:
 
     def _publish_price(self, message: wire.PublishPrice, _text: bytes) -> None:
         self._check_may_publish("btc_price")
-        body = wire.encode_price_body(wire.client_price(message), self._context.clock.time_ns())
+        body = encode_price_body(wire.client_price(message), self._context.clock.time_ns())
         self._publish("btc_price", body)
 
     def _publish_broadcast(self, message: wire.PublishBroadcast, text: bytes) -> None:
         self._check_may_publish("broadcast")
         wire.time_field(message.timestamp)
-        self._publish("broadcast", wire.encode_broadcast_body(text))
+        self._publish("broadcast", encode_broadcast_body(text))
 
     # Parts
 

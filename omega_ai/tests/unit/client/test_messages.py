@@ -12,7 +12,7 @@ from omega_ai.client import messages as client
 from omega_ai.core.timestamps import parse_utc
 from omega_ai.data_feed import market
 from omega_ai.data_feed.broker.base import Position, message_of
-from omega_ai.data_feed.websocket import errors
+from omega_ai.data_feed.websocket import bodies, errors
 from omega_ai.data_feed.websocket import messages as server
 
 MOMENT = datetime(2026, 11, 23, 7, 15, 0, 123456, tzinfo=UTC)
@@ -41,7 +41,7 @@ class TestWhatTheServerEncodesTheClientDecodes:
             },
             state="live",
         )
-        decoded = _published("btc_price", server.encode_price_body(price, NS))
+        decoded = _published("btc_price", bodies.encode_price_body(price, NS))
         assert decoded == client.Price(
             epoch="k3zq7m2p",
             seq=7,
@@ -64,7 +64,7 @@ class TestWhatTheServerEncodesTheClientDecodes:
     def test_trade(self) -> None:
         """The venue's id is a text."""
         trade = market.Trade("kraken", "BTC-USD", "17", Decimal("1.10"), Decimal("0.5"), None, NS, NS)
-        decoded = _published("trades", server.encode_trade_body(trade))
+        decoded = _published("trades", bodies.encode_trade_body(trade))
         assert isinstance(decoded, client.Trade)
         assert (decoded.venue, decoded.trade_id, decoded.side, decoded.timestamp) == (
             "kraken",
@@ -76,7 +76,7 @@ class TestWhatTheServerEncodesTheClientDecodes:
     def test_quote(self) -> None:
         """A venue without times."""
         quote = market.Quote("binance", "BTC-USDT", Decimal(1), None, Decimal(2), Decimal(3), None, NS)
-        decoded = _published("quotes", server.encode_quote_body(quote))
+        decoded = _published("quotes", bodies.encode_quote_body(quote))
         assert isinstance(decoded, client.Quote)
         assert (decoded.bid, decoded.bid_size, decoded.timestamp) == (Decimal(1), None, None)
 
@@ -84,14 +84,14 @@ class TestWhatTheServerEncodesTheClientDecodes:
         """Its interval in words."""
         one = Decimal(1)
         candle = market.Candle(60, "BTC-USD", NS, one, one, one, one, one, trades=3, final=True)
-        decoded = _published("candles", server.encode_candle_body(candle))
+        decoded = _published("candles", bodies.encode_candle_body(candle))
         assert isinstance(decoded, client.Candle)
         assert (decoded.interval, decoded.trades, decoded.final, decoded.start) == ("1m", 3, True, MOMENT)
 
     def test_status(self) -> None:
         """With what is wrong, in words."""
         status = market.SourceStatus("coinbase", "stale", 5000, 10, 1, 2, detail="no message for 5 s")
-        decoded = _published("status", server.encode_status_body(status, NS))
+        decoded = _published("status", bodies.encode_status_body(status, NS))
         assert isinstance(decoded, client.Status)
         assert (decoded.state, decoded.age_ms, decoded.gaps, decoded.detail) == (
             "stale",
@@ -102,7 +102,7 @@ class TestWhatTheServerEncodesTheClientDecodes:
 
     def test_broadcast(self) -> None:
         """Whatever the sender put in, fractions exact."""
-        body = server.encode_broadcast_body(
+        body = bodies.encode_broadcast_body(
             b'{"type":"broadcast","timestamp":"x","deep":{"a":[1.10]},"id":3}'
         )
         decoded = _published("broadcast", body)

@@ -10,8 +10,8 @@ import pytest
 
 from omega_ai.core.timestamps import format_utc
 from omega_ai.data_feed.broker.base import Position, message_of
-from omega_ai.data_feed.market import BtcPrice, Candle, Quote, SourcePrice, SourceStatus, Trade
 from omega_ai.data_feed.websocket import messages as wire
+from omega_ai.data_feed.websocket.bodies import encode_price_body
 from omega_ai.data_feed.websocket.errors import ErrorCode, MessageError
 
 NOW_NS = 1_767_225_600_123_456_789
@@ -100,7 +100,7 @@ class TestPublishedPrice:
         assert isinstance(message, wire.PublishPrice)
         price = wire.client_price(message)
         assert str(price.price) == str(Decimal(digits))
-        body = wire.encode_price_body(price, NOW_NS)
+        body = encode_price_body(price, NOW_NS)
         assert json.loads(body, parse_float=Decimal, parse_int=Decimal)["price"] == Decimal(digits)
 
     @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ class TestPublishedPrice:
         """It is never ``live``, and it is named in ``sources``."""
         message = wire.decode_client_message(self.GOOD % (b"61800.01", b"3"))
         assert isinstance(message, wire.PublishPrice)
-        body = json.loads(wire.encode_price_body(wire.client_price(message), NOW_NS))
+        body = json.loads(encode_price_body(wire.client_price(message), NOW_NS))
         assert body["state"] == "degraded"
         assert body["sources"] == {"client": {"used": True, "price": 61800.01}}
         assert body["timestamp"] == NOW
         assert body["source_timestamp"] == "2026-01-01T00:00:00.000000Z"
 
 
-class TestEchoAndBroadcast:
+class TestEcho:
     """Messages whose fields are the client's own."""
 
     def test_an_echo_returns_every_field_with_its_digits_and_adds_the_time(self) -> None:
@@ -177,74 +177,6 @@ class TestEchoAndBroadcast:
         echo = wire.encode_echo(text, NOW)
         assert json.loads(echo) == json.loads(text) | {"received_at": NOW}
         assert echo.count(b'"received_at"') == 1
-
-    def test_a_broadcast_body_begins_with_its_type_and_holds_no_position_of_the_client_s(self) -> None:
-        """``epoch`` and ``seq`` are the broker's to give."""
-        text = b'{"note":"hi","seq":9,"epoch":"mine","timestamp":"2026-01-01T00:00:00Z","type":"broadcast"}'
-        body = wire.encode_broadcast_body(text)
-        assert body.startswith(b'{"type":"broadcast",')
-        message = json.loads(message_of("broadcast", "e1", 4, body))
-        assert message == {
-            "type": "broadcast",
-            "epoch": "e1",
-            "seq": 4,
-            "note": "hi",
-            "timestamp": "2026-01-01T00:00:00Z",
-        }
-
-
-class TestBodies:
-    """Every body begins with its channel's type, so that the broker can splice the position in."""
-
-    TRADE = Trade("kraken", "BTC-USD", "77", Decimal("61800.10"), Decimal("0.0100"), "sell", NOW_NS, NOW_NS)
-    QUOTE = Quote("binance", "BTC-USDT", Decimal("1.0"), None, Decimal("1.1"), Decimal(2), None, NOW_NS)
-    CANDLE = Candle(
-        interval_s=60,
-        symbol="BTC-USD",
-        start_ns=NOW_NS,
-        open=Decimal(1),
-        high=Decimal(2),
-        low=Decimal(1),
-        close=Decimal(2),
-        volume=Decimal(5),
-        trades=3,
-        final=True,
-    )
-    STATUS = SourceStatus("okx", "stale", 12_050, messages=5, gaps=1, reconnects=2, detail="silent")
-    PRICE = BtcPrice(
-        Decimal("61800.01"),
-        None,
-        Decimal("61800.00"),
-        Decimal("61800.02"),
-        None,
-        {"okx": SourcePrice(False)},
-        "live",
-    )
-
-    @pytest.mark.parametrize(
-        ("channel", "body"),
-        [
-            ("btc_price", wire.encode_price_body(PRICE, NOW_NS)),
-            ("trades", wire.encode_trade_body(TRADE)),
-            ("quotes", wire.encode_quote_body(QUOTE)),
-            ("candles", wire.encode_candle_body(CANDLE)),
-            ("status", wire.encode_status_body(STATUS, NOW_NS)),
-        ],
-    )
-    def test_type_comes_first_and_is_the_channel(self, channel: str, body: bytes) -> None:
-        """The broker's contract."""
-        assert body.startswith(b'{"type":"%b",' % channel.encode())
-        assert json.loads(message_of(channel, "e", 3, body))["seq"] == 3
-
-    def test_numbers_are_json_numbers_with_the_venue_s_digits(self) -> None:
-        """``0.0100`` is four digits of information."""
-        body = wire.encode_trade_body(self.TRADE)
-        assert b'"price":61800.10,' in body
-        assert b'"size":0.0100,' in body
-
-    def test_a_candle_names_its_interval_as_people_do(self) -> None:
-        """Sixty seconds are ``1m``."""
-        assert json.loads(wire.encode_candle_body(self.CANDLE))["interval"] == "1m"
 
 
 class TestReplies:
