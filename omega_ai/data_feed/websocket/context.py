@@ -13,6 +13,7 @@ from omega_ai.data_feed.websocket.looking_back import HistoryBound
 
 if TYPE_CHECKING:
     from omega_ai.data_feed.websocket.backlog import Backlog
+    from omega_ai.data_feed.websocket.joining import Joining
     from omega_ai.data_feed.websocket.replays import Replays
     from omega_ai.data_feed.websocket.session import Session
 
@@ -61,8 +62,8 @@ class Channels(Protocol):
         """
         ...
 
-    def replay(self, session: Session, subscription: Subscription, since: Position, backlog: Backlog) -> None:
-        """Bring ``session`` up to date, in turn with others; see ``Replays.start``."""
+    def replay(self, client: Joining, subscription: Subscription, since: Position, backlog: Backlog) -> None:
+        """Bring ``client`` up to date, in turn with others; see ``Replays.start``."""
         ...
 
     @property

@@ -24,6 +24,7 @@ from omega_ai.data_feed.observability.histogram import HistogramReading
 from omega_ai.data_feed.websocket.audience import Audience, FanOut, FanOutStats, Frame, Traces
 from omega_ai.data_feed.websocket.backlog import Backlog
 from omega_ai.data_feed.websocket.context import Subscription
+from omega_ai.data_feed.websocket.joining import Joining
 from omega_ai.data_feed.websocket.messages import PUBLISHED_CHANNELS, encode_heartbeat, encode_subscribed
 from omega_ai.data_feed.websocket.replays import Replays
 from omega_ai.data_feed.websocket.session import Session
@@ -299,9 +300,9 @@ class Hub:
         """Of all stretches that are held. They are shared, so there are few; counted when asked for."""
         return sum(backlog.size for backlog in self._backlogs)
 
-    def replay(self, session: Session, subscription: Subscription, since: Position, backlog: Backlog) -> None:
+    def replay(self, client: Joining, subscription: Subscription, since: Position, backlog: Backlog) -> None:
         """See ``session.Channels``."""
-        self.replays.start(session, subscription, since, backlog)
+        self.replays.start(client, subscription, since, backlog)
 
     def look_back_to_resume(
         self, channel: str, since: Position, done: Callable[[History | None], None]

@@ -19,7 +19,7 @@ from omega_ai.data_feed.websocket.backlog import Backlog, Origin
 
 if TYPE_CHECKING:
     from omega_ai.data_feed.websocket.context import Subscription
-    from omega_ai.data_feed.websocket.session import Session
+    from omega_ai.data_feed.websocket.joining import Joining
 
 TURN_BYTES: Final = 256 * 1024
 """Bytes of replays written in one turn of the loop; the piece that exceeds them is still written."""
@@ -50,12 +50,12 @@ class Past(Protocol):
 class Replay:
     """One client's way through one channel's past, up to ``reached``."""
 
-    __slots__ = ("backlog", "broken", "over", "position", "session", "subscription", "waiting")
+    __slots__ = ("backlog", "broken", "client", "over", "position", "subscription", "waiting")
 
     def __init__(
-        self, session: Session, subscription: Subscription, since: Position, backlog: Backlog | None
+        self, client: Joining, subscription: Subscription, since: Position, backlog: Backlog | None
     ) -> None:
-        self.session = session
+        self.client = client
         self.subscription = subscription
         self.position = since
         self.backlog = backlog
@@ -86,19 +86,17 @@ class Replays:
     def __len__(self) -> int:
         return len(self._all)
 
-    def start(
-        self, session: Session, subscription: Subscription, since: Position, backlog: Backlog
-    ) -> Replay:
+    def start(self, client: Joining, subscription: Subscription, since: Position, backlog: Backlog) -> Replay:
         """Begin; what is little leaves at once, unless others are waiting already.
 
-        Calls ``session.caught_up``, or ``session.continuity_lost`` if the channel broke meanwhile, in the
+        Calls ``client.caught_up``, or ``client.continuity_lost`` if the channel broke meanwhile, in the
         end, possibly from within.
         """
         self.begun[backlog.origin] = self.begun.get(backlog.origin, 0) + 1
         backlog.origin = "shared"
-        replay = Replay(session, subscription, since, backlog)
+        replay = Replay(client, subscription, since, backlog)
         self._all[replay] = None
-        session.resuming[subscription.channel] = replay
+        client.under_way[subscription.channel] = replay
         self._ready.append(replay)
         if len(self._ready) == 1 and self._spent < TURN_BYTES:
             self._spent += self._step(self._ready.popleft())
@@ -151,7 +149,7 @@ class Replays:
 
     def _step(self, replay: Replay) -> int:
         """Send one client its next piece, and let it join if that was all; returns the bytes sent."""
-        outbox = replay.session.outbox
+        outbox = replay.client.outbox
         if outbox.blocked:
             self._stall(replay)
             return 0
@@ -171,11 +169,11 @@ class Replays:
                     return written
             elif replay.broken:
                 self.cancel(replay)
-                replay.session.continuity_lost(replay)
+                replay.client.continuity_lost(replay)
                 return written
             elif replay.position == self._past.position(replay.subscription.channel):
                 self.cancel(replay)
-                replay.session.caught_up(replay)
+                replay.client.caught_up(replay)
                 return written
             else:
                 replay.backlog = self._past.backlog(replay.subscription.channel, replay.position)
@@ -196,7 +194,7 @@ class Replays:
                 replay.backlog = self._past.backlog(channel, replay.position, history)
             if replay.backlog is None:
                 self.cancel(replay)
-                replay.session.too_slow()
+                replay.client.too_slow()
                 return
             self._ready.append(replay)
             self._schedule()
@@ -216,7 +214,7 @@ class Replays:
         for replay, until in list(self._stalled.items()):
             if until <= now and not replay.over:
                 self.cancel(replay)
-                replay.session.too_slow()
+                replay.client.too_slow()
         if self._stalled:
             self._sweep_is_due = True
             self._scheduler.later(max(min(self._stalled.values()) - now, 0.1), self._sweep)

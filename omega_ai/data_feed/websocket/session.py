@@ -7,9 +7,7 @@ publishes. Time comes from a ``Clock``.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import structlog
 
@@ -18,9 +16,9 @@ from omega_ai.core.websocket.frames import text_frame
 from omega_ai.core.websocket.protocol import StreamProtocol
 from omega_ai.data_feed.broker.base import History, Position, PublishBufferFull
 from omega_ai.data_feed.websocket import messages as wire
-from omega_ai.data_feed.websocket.backlog import Backlog
 from omega_ai.data_feed.websocket.bodies import encode_broadcast_body, encode_price_body
 from omega_ai.data_feed.websocket.close_codes import CloseCode
+from omega_ai.data_feed.websocket.conduct import VIOLATION_WINDOW, VIOLATIONS, Conduct
 from omega_ai.data_feed.websocket.context import Context, Identity, Subscription
 from omega_ai.data_feed.websocket.errors import (
     NOT_THE_CLIENTS_FAULT,
@@ -28,15 +26,11 @@ from omega_ai.data_feed.websocket.errors import (
     MessageError,
     encode_error,
 )
+from omega_ai.data_feed.websocket.joining import Joining
 from omega_ai.data_feed.websocket.looking_back import Allowance, answer, position_asked
 from omega_ai.data_feed.websocket.outbox import Outbox
-from omega_ai.data_feed.websocket.replays import Replay
 
 _log = structlog.get_logger(__name__)
-
-VIOLATIONS = 20
-VIOLATION_WINDOW = 10.0
-"""This many errors of the client's own making within this many seconds close the connection (1008)."""
 
 MAX_LOOKBACKS = len(wire.PUBLISHED_CHANNELS) + 2
 """Reads of the broker's history under way at once for one client."""
@@ -45,42 +39,32 @@ INTERVALS_MS = (0, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 30_
 """``interval_ms`` is rounded up to one of these, so that clients share their encoded messages."""
 
 
-class _Asked(NamedTuple):
-    """A subscription that waits for the broker's history."""
-
-    subscription: Subscription
-    request_id: wire.RequestId | None
-
-
 class Session:
     """See the module's text.
 
-    ``close(code, reason)`` ends the connection; it is called at most once. ``identify`` is
-    given whom a client has shown itself to be by a token, and says who it is from then on; None if that user
-    may not have one more connection. ``connection`` is for the hub, which can send
-    to many at once past their outboxes; without one, the session has its outbox alone. ``name`` is the
-    connection's id: errors and log lines carry it.
+    ``close(code, reason)`` ends the connection; it is called at most once. ``identify`` is given whom a
+    client has shown itself to be by a token, and says who it is from then on; None if that user may not have
+    one more connection. ``connection`` is for the hub, which can send to many at once past their outboxes;
+    without one, the session has its outbox alone. ``name`` is the connection's id: errors and log lines carry
+    it.
     """
 
     __slots__ = (
         "_allowance",
         "_close",
+        "_conduct",
         "_context",
-        "_errors",
         "_identify",
         "_lookbacks",
         "_replies",
-        "_tokens",
-        "_tokens_at",
-        "_violations",
         "audience",
         "closed",
         "connection",
         "deflate",
         "identity",
+        "joining",
         "name",
         "outbox",
-        "resuming",
         "subscriptions",
     )
 
@@ -97,18 +81,15 @@ class Session:
         name: str = "",
     ) -> None:
         self.name = name
-        self._errors = 0
         self._context = context
         self._identify = identify
         self._close = close
         self._replies: list[bytes] = []
-        self._violations: deque[float] | None = None
+        # Most clients only listen: these are made when they are needed.
+        self._conduct: Conduct | None = None
         self._lookbacks = 0
-        self._allowance: Allowance | None = None  # of history; few ask for it
-        self.resuming: dict[str, Replay | _Asked] = {}
-        """The channels that it is being brought up to date in, before it joins them."""
-        self._tokens = context.rate_limit or 0.0
-        self._tokens_at = 0.0
+        self._allowance: Allowance | None = None  # of history
+        self.joining: Joining | None = None
         self.outbox = outbox
         self.identity = identity
         self.deflate = deflate
@@ -123,19 +104,23 @@ class Session:
         """The connection stands: give it its first channels. Nothing is sent."""
         wanted = frozenset(Subscription(name) for name in channels if self.identity.may_read(name))
         if wanted:
-            self._subscribe_to(wanted)
+            self.subscribe_to(wanted)
 
     def receive(self, text: bytes) -> None:
         """One whole text message, its UTF-8 verified. Answers wait for ``flush``."""
         if self.closed:
             return
         try:
-            if self._context.rate_limit is not None:
-                self._take_token(self._context.rate_limit)
+            rate = self._context.rate_limit
+            if rate is not None:
+                conduct = self._conduct
+                if conduct is None:
+                    conduct = self._conduct = Conduct()
+                conduct.take_token(rate, self._context.clock.monotonic())
             message = wire.decode_client_message(text)
             _HANDLERS[type(message)](self, message, text)
         except MessageError as error:
-            self._refuse(error, wire.request_id_of(text))
+            self.refuse(error, wire.request_id_of(text))
 
     def flush(self) -> None:
         """Send the answers gathered since the last flush, in one write."""
@@ -161,41 +146,17 @@ class Session:
         if not self.closed:
             self.closed = True
             self._replies.clear()
-            for given_up in self.resuming.values():
-                if isinstance(given_up, Replay):
-                    self._context.channels.replays.cancel(given_up)
-            self.resuming.clear()
+            if self.joining is not None:
+                self.joining.end()
+                self.joining = None  # it holds us
             if self.subscriptions:
-                self._subscribe_to(frozenset())
+                self.subscribe_to(frozenset())
 
     def drained(self) -> None:
         """The transport takes bytes again."""
         self.outbox.resume()
-        if self.resuming and not self.outbox.blocked:
-            for replay in list(self.resuming.values()):
-                if isinstance(replay, Replay):
-                    self._context.channels.replays.wake(replay)
-
-    # What a replay calls
-
-    def caught_up(self, replay: Replay) -> None:
-        """It has had all that was missed: live from here on."""
-        self.resuming.pop(replay.subscription.channel, None)
-        self._subscribe_to(self.subscriptions | {replay.subscription})
-
-    def continuity_lost(self, replay: Replay) -> None:
-        """It has had all that there was before its channel broke: that is told, and live from here on."""
-        subscription = replay.subscription
-        self.resuming.pop(subscription.channel, None)
-        state = self._state_of(subscription, always=True)
-        position = self._context.channels.position(subscription.channel)
-        self._joined(subscription, position, None, recovered=False, frames=state)
-
-    def too_slow(self) -> None:
-        """What it has missed cannot be kept for it any longer; when it comes again, it may be had anew."""
-        self.close(
-            CloseCode.SLOW_CONSUMER, "what you have missed waits for you too long: read faster, connect again"
-        )
+        if self.joining is not None and not self.outbox.blocked:
+            self.joining.wake()
 
     # Requests
 
@@ -211,131 +172,22 @@ class Session:
                 text = f"field 'since' names '{name[:64]}', which 'channels' does not"
                 raise MessageError(ErrorCode.INVALID_FIELD, text, field="since")
         interval = _interval_class(message.interval_ms) if message.mode == "latest" else 0
+        joining = self.joining
+        if joining is None:
+            joining = self.joining = Joining(self, self._context)
         for name in message.channels:
             since = message.since.get(name)
             position = Position(since.epoch, since.seq) if since is not None else None
-            self._join(Subscription(name, message.mode, interval), position, message.id)
-
-    def _join(
-        self, subscription: Subscription, since: Position | None, request_id: wire.RequestId | None
-    ) -> None:
-        """Subscribe to one channel and resume from ``since``: at once from memory, or after a look back.
-
-        Taking the position, sending what was missed and joining happen in one turn, so replay and live
-        messages meet without gap or double.
-        """
-        name = subscription.channel
-        # Leave first: what is under way to the old subscription is sent before the answer, and nothing after
-        # it.
-        self._leave(name)
-        if name == "heartbeat":
-            self._answer_subscribe(subscription, None, request_id, recovered=False)
-            self._subscribe_to(self.subscriptions | {subscription})
-            return
-        channels = self._context.channels
-        position = channels.position(name)
-        if since is None:
-            frames = self._state_of(subscription, always=False)
-            self._joined(subscription, position, request_id, recovered=False, frames=frames)
-        elif not self._resume(subscription, since, request_id, None):
-            # Older than the tail; or unknown here, which proves nothing: another server may have been ahead
-            # of this one. The broker knows.
-            self._resume_from_history(subscription, since, request_id)
-
-    def _resume(
-        self,
-        subscription: Subscription,
-        since: Position,
-        request_id: wire.RequestId | None,
-        history: History | None,
-    ) -> bool:
-        """Give what was missed, then join; False if it cannot be had whole from memory and ``history``."""
-        name = subscription.channel
-        channels = self._context.channels
-        position = channels.position(name)
-        backlog: Backlog | None = None
-        if since != position:
-            backlog = channels.backlog(name, since, history)
-            if backlog is None:
-                return False
-        self._count_resume("recovered")
-        if backlog is None or subscription.mode == "latest":
-            frames = [] if backlog is None else self._state_of(subscription, always=True)
-            self._joined(subscription, position, request_id, recovered=True, frames=frames)
-        else:
-            self._answer_subscribe(subscription, position, request_id, recovered=True)
-            self.flush()
-            channels.replay(self, subscription, since, backlog)
-        return True
-
-    def _resume_from_history(
-        self, subscription: Subscription, since: Position, request_id: wire.RequestId | None
-    ) -> None:
-        self._begin_lookback()
-        name = subscription.channel
-        asked = self.resuming[name] = _Asked(subscription, request_id)
-
-        def done(history: History | None) -> None:
-            self._lookbacks -= 1
-            if self.closed or self.resuming.get(name) is not asked:
+            joining.join(Subscription(name, message.mode, interval), position, message.id)
+            if self.closed:
                 return
-            del self.resuming[name]
-            channels = self._context.channels
-            position = channels.position(name)
-            if history is None or not _has_reached(position, history.position):
-                # Nothing is known about the past, so nothing is said about it: whoever comes again may yet be
-                # served whole.
-                text = f"what was missed of '{name}' cannot be read now: subscribe again"
-                self._refuse(MessageError(ErrorCode.INTERNAL, text), request_id)
-            elif not history.whole or not self._resume(subscription, since, request_id, history):
-                self._count_resume("unrecovered")
-                state = self._state_of(subscription, always=True)
-                self._joined(subscription, position, request_id, recovered=False, frames=state)
-            self.flush()
-
-        self._context.channels.look_back_to_resume(name, since, done)
-
-    def _count_resume(self, outcome: str) -> None:
-        resumes = self._context.resumes
-        resumes[outcome] = resumes.get(outcome, 0) + 1
-
-    def _joined(
-        self,
-        subscription: Subscription,
-        position: Position,
-        request_id: wire.RequestId | None,
-        *,
-        recovered: bool,
-        frames: list[bytes],
-    ) -> None:
-        self._answer_subscribe(subscription, position, request_id, recovered=recovered)
-        self._replies += frames
-        self._subscribe_to(self.subscriptions | {subscription})
-
-    def _answer_subscribe(
-        self,
-        subscription: Subscription,
-        position: Position | None,
-        request_id: wire.RequestId | None,
-        *,
-        recovered: bool,
-    ) -> None:
-        name, mode, interval_ms = subscription
-        self._reply(wire.encode_subscribed(request_id, name, position, mode, interval_ms, recovered))
-
-    def _state_of(self, subscription: Subscription, *, always: bool) -> list[bytes]:
-        """The latest state, for those who have no continuity: ``latest`` subscribers and failed resumes."""
-        if not always and subscription.mode != "latest":
-            return []
-        newest = self._context.channels.newest(subscription.channel)
-        return [] if newest is None else [newest]
 
     def _unsubscribe(self, message: wire.Unsubscribe, _text: bytes) -> None:
         for name in message.channels:
             self._check_known(name)
         for name in message.channels:
-            self._leave(name)
-        self._reply(wire.encode_unsubscribed(message.id, message.channels))
+            self.leave(name)
+        self.reply(wire.encode_unsubscribed(message.id, message.channels))
 
     def _history(self, message: wire.HistoryRequest, _text: bytes) -> None:
         self._check_channel(message.channel)
@@ -346,17 +198,17 @@ class Session:
             if self._allowance is None:
                 self._allowance = Allowance(bound, now)
             self._allowance.check(bound, now)
-        self._begin_lookback()
+        self.begin_lookback()
 
         def done(history: History | None) -> None:
-            self._lookbacks -= 1
+            self.end_lookback()
             if self.closed:
                 return
             try:
                 self._charge(history)
-                self._reply(answer(message, history))
+                self.reply(answer(message, history))
             except MessageError as error:
-                self._refuse(error, message.id)
+                self.refuse(error, message.id)
             self.flush()
 
         self._context.channels.look_back(message.channel, since, message.limit, done)
@@ -369,7 +221,7 @@ class Session:
             self._allowance.charge(bound, size)
 
     def _ping(self, message: wire.Ping, _text: bytes) -> None:
-        self._reply(wire.encode_pong(message.id, self._now()))
+        self.reply(wire.encode_pong(message.id, self._now()))
 
     def _auth(self, message: wire.Auth, _text: bytes) -> None:
         shown = self._context.authenticate(message.token, self._context.clock.time_ns())
@@ -378,15 +230,15 @@ class Session:
             text = f"'{shown.subject}' has as many connections as one user may have"
             raise MessageError(ErrorCode.LIMIT_EXCEEDED, text)
         self.identity = identity
-        self._reply(wire.encode_authenticated(message.id, self.identity.subject, self._now()))
-        for name in [name for name in self.resuming if not self.identity.may_read(name)]:
-            self._give_up_resuming(name)
+        self.reply(wire.encode_authenticated(message.id, self.identity.subject, self._now()))
+        if self.joining is not None:
+            self.joining.give_up_unless(self.identity.may_read)
         lost = frozenset(s for s in self.subscriptions if not self.identity.may_read(s.channel))
         if lost:
-            self._subscribe_to(self.subscriptions - lost)
+            self.subscribe_to(self.subscriptions - lost)
 
     def _echo(self, _message: wire.Echo | wire.LoadEcho, text: bytes) -> None:
-        self._reply(wire.encode_echo(text, self._now()))
+        self.reply(wire.encode_echo(text, self._now()))
 
     def _publish_price(self, message: wire.PublishPrice, _text: bytes) -> None:
         self._check_may_publish("btc_price")
@@ -397,6 +249,71 @@ class Session:
         self._check_may_publish("broadcast")
         wire.time_field(message.timestamp)
         self._publish("broadcast", encode_broadcast_body(text))
+
+    # What those need that work for it
+
+    def reply(self, payload: bytes) -> None:
+        """Answer with a message; it waits for ``flush``."""
+        self._replies.append(text_frame(payload))
+
+    def reply_frames(self, frames: list[bytes]) -> None:
+        """As ``reply``, with frames that are made already."""
+        self._replies += frames
+
+    def refuse(self, error: MessageError, request_id: wire.RequestId | None) -> None:
+        """Answer with an error, which counts, and may be one too many."""
+        errors = self._context.errors
+        errors[error.code] = errors.get(error.code, 0) + 1
+        conduct = self._conduct
+        if conduct is None:
+            conduct = self._conduct = Conduct()
+        conduct.errors += 1
+        correlation = f"{self.name}.{conduct.errors}" if self.name else None
+        # Not the error's words: they may repeat what the client sent.
+        log = _log.warning if error.code is ErrorCode.INTERNAL else _log.info
+        log("client_error", correlation=correlation, code=error.code.value, field=error.field)
+        self.reply(encode_error(error, request_id=request_id, timestamp=self._now(), correlation=correlation))
+        if error.code in NOT_THE_CLIENTS_FAULT:
+            return
+        if self._context.strict:
+            self.close(CloseCode.POLICY_VIOLATION, f"strict: {error.message}")
+        elif conduct.violated(self._context.clock.monotonic()):
+            self.close(
+                CloseCode.POLICY_VIOLATION, f"{VIOLATIONS} invalid messages within {VIOLATION_WINDOW:g} s"
+            )
+
+    def subscribe_to(self, subscriptions: frozenset[Subscription]) -> None:
+        """Make these all that it has, from now on."""
+        self.flush()  # an answer goes out before the first live message that it announces
+        if self.closed and subscriptions:
+            return  # that was one too many for a client that does not read
+        self._context.channels.subscribe(self, subscriptions)
+        self.subscriptions = subscriptions
+
+    def leave(self, channel: str) -> None:
+        """Out of it, or of the way into it."""
+        if self.joining is not None:
+            self.joining.give_up(channel)
+        left = frozenset(s for s in self.subscriptions if s.channel != channel)
+        if len(left) != len(self.subscriptions):
+            self.subscribe_to(left)
+
+    def begin_lookback(self) -> None:
+        """Something is about to be read for it; ``end_lookback`` when it was.
+
+        Raises:
+            MessageError: enough is under way already.
+        """
+        if self._lookbacks >= MAX_LOOKBACKS:
+            raise MessageError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"{MAX_LOOKBACKS} history requests are under way: wait for an answer",
+            )
+        self._lookbacks += 1
+
+    def end_lookback(self) -> None:
+        """See ``begin_lookback``."""
+        self._lookbacks -= 1
 
     # Parts
 
@@ -425,78 +342,6 @@ class Session:
                 ErrorCode.FORBIDDEN, f"your token does not allow channel '{name}'", field="channels"
             )
 
-    def _begin_lookback(self) -> None:
-        if self._lookbacks >= MAX_LOOKBACKS:
-            raise MessageError(
-                ErrorCode.LIMIT_EXCEEDED,
-                f"{MAX_LOOKBACKS} history requests are under way: wait for an answer",
-            )
-        self._lookbacks += 1
-
-    def _leave(self, channel: str) -> None:
-        self._give_up_resuming(channel)
-        left = frozenset(s for s in self.subscriptions if s.channel != channel)
-        if len(left) != len(self.subscriptions):
-            self._subscribe_to(left)
-
-    def _give_up_resuming(self, channel: str) -> None:
-        """What is under way to bring the client up to date is not wanted any more."""
-        given_up = self.resuming.pop(channel, None)
-        if isinstance(given_up, Replay):
-            self._context.channels.replays.cancel(given_up)
-        elif given_up is not None:
-            # It is owed an answer all the same; an end comes next, or another beginning.
-            position = self._context.channels.position(channel)
-            self._answer_subscribe(given_up.subscription, position, given_up.request_id, recovered=False)
-
-    def _subscribe_to(self, subscriptions: frozenset[Subscription]) -> None:
-        self.flush()  # an answer goes out before the first live message that it announces
-        self._context.channels.subscribe(self, subscriptions)
-        self.subscriptions = subscriptions
-
-    def _reply(self, payload: bytes) -> None:
-        self._replies.append(text_frame(payload))
-
-    def _refuse(self, error: MessageError, request_id: wire.RequestId | None) -> None:
-        errors = self._context.errors
-        errors[error.code] = errors.get(error.code, 0) + 1
-        self._errors += 1
-        correlation = f"{self.name}.{self._errors}" if self.name else None
-        # Not the error's words: they may repeat what the client sent.
-        log = _log.warning if error.code is ErrorCode.INTERNAL else _log.info
-        log("client_error", correlation=correlation, code=error.code.value, field=error.field)
-        self._reply(
-            encode_error(error, request_id=request_id, timestamp=self._now(), correlation=correlation)
-        )
-        if error.code in NOT_THE_CLIENTS_FAULT:
-            return
-        if self._context.strict:
-            self.close(CloseCode.POLICY_VIOLATION, f"strict: {error.message}")
-            return
-        now = self._context.clock.monotonic()
-        if self._violations is None:
-            self._violations = deque(maxlen=VIOLATIONS)
-        self._violations.append(now)
-        if len(self._violations) == VIOLATIONS and now - self._violations[0] <= VIOLATION_WINDOW:
-            self.close(
-                CloseCode.POLICY_VIOLATION, f"{VIOLATIONS} invalid messages within {VIOLATION_WINDOW:g} s"
-            )
-
-    def _take_token(self, rate: float) -> None:
-        """Token bucket: ``rate`` messages a second, and as many at once after a pause."""
-        now = self._context.clock.monotonic()
-        burst = max(rate, 1.0)
-        if self._tokens_at == 0.0:
-            self._tokens = burst
-        self._tokens = min(burst, self._tokens + (now - self._tokens_at) * rate)
-        self._tokens_at = now
-        if self._tokens < 1.0:
-            wait_ms = max(1, int((1.0 - self._tokens) / rate * 1000) + 1)
-            raise MessageError(
-                ErrorCode.RATE_LIMITED, f"more than {rate:g} messages a second", retry_after_ms=wait_ms
-            )
-        self._tokens -= 1.0
-
     def _now(self) -> str:
         return format_utc(self._context.clock.time_ns())
 
@@ -512,10 +357,6 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     wire.PublishPrice: Session._publish_price,
     wire.PublishBroadcast: Session._publish_broadcast,
 }
-
-
-def _has_reached(position: Position, top: Position) -> bool:
-    return position.epoch == top.epoch and position.seq >= top.seq
 
 
 def _interval_class(interval_ms: int) -> int:

@@ -66,20 +66,20 @@ class ExchangeSource:
 
 
 def _late_join() -> None:
-    """Session: what was missed is taken now, the channel is joined a little later."""
-    from omega_ai.data_feed.websocket.session import Session
+    """Joining: what was missed is taken now, the channel is joined a little later."""
+    from omega_ai.data_feed.websocket.joining import Joining
 
-    joined = Session._joined
+    joined = Joining._joined
 
     def late(self: Any, *arguments: Any, **named: Any) -> None:
         def later() -> None:
-            if not self.closed:
+            if not self._session.closed:
                 joined(self, *arguments, **named)
-                self.flush()
+                self._session.flush()
 
         asyncio.get_running_loop().call_later(0.2, later)
 
-    Session._joined = late  # type: ignore[method-assign]
+    Joining._joined = late  # type: ignore[method-assign]
 
 
 def _drop_buffer() -> None:

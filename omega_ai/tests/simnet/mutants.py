@@ -10,8 +10,8 @@ from unittest import mock
 
 from omega_ai.client.conversation import Conversation
 from omega_ai.data_feed.websocket.hub import Hub
+from omega_ai.data_feed.websocket.joining import Joining
 from omega_ai.data_feed.websocket.outbox import Outbox
-from omega_ai.data_feed.websocket.session import Session
 
 
 @contextmanager
@@ -46,18 +46,18 @@ def resume_long() -> Iterator[None]:
 
 @contextmanager
 def late_join() -> Iterator[None]:
-    """Session: what was missed is taken now, the channel is joined a little later."""
-    joined = Session._joined
+    """Joining: what was missed is taken now, the channel is joined a little later."""
+    joined = Joining._joined
 
     def late(self: Any, *arguments: Any, **named: Any) -> None:
         def later() -> None:
-            if not self.closed:
+            if not self._session.closed:
                 joined(self, *arguments, **named)
-                self.flush()
+                self._session.flush()
 
         asyncio.get_running_loop().call_later(0.05, later)
 
-    with mock.patch.object(Session, "_joined", late):
+    with mock.patch.object(Joining, "_joined", late):
         yield
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from omega_ai.data_feed.broker.base import History, Position
 from omega_ai.data_feed.websocket.close_codes import CloseCode
+from omega_ai.data_feed.websocket.conduct import VIOLATIONS
 from omega_ai.data_feed.websocket.messages import CHANNELS
-from omega_ai.data_feed.websocket.session import MAX_LOOKBACKS, VIOLATIONS
+from omega_ai.data_feed.websocket.session import MAX_LOOKBACKS
 from omega_ai.tests.unit.data.websocket.conversation import Client, Person, World
 
 PRICE: dict[str, Any] = {
@@ -584,6 +585,28 @@ class TestRateLimit:
         world.clock.advance(3600)
         answers = client.send(*[b'{"type":"ping"}'] * 6)
         assert [a["type"] for a in answers].count("pong") == 5
+
+
+@pytest.mark.parametrize("since", [None, 1, 3])
+def test_who_is_closed_by_the_answer_to_its_own_subscription_is_nowhere_subscribed(since: int | None) -> None:
+    """Its queue was full of what it does not read; nothing may be kept for it from then on."""
+    world = World()
+    for number in range(3):
+        world.price(number)
+    client = world.client(channels=("broadcast",), limit=300)
+    client.stalled = True
+    world.publication("broadcast", b'{"type":"broadcast","x":"%b"}' % (b"x" * 50))
+    world.scheduler.run()
+    world.publication("broadcast", b'{"type":"broadcast","x":"%b"}' % (b"x" * 150))
+    world.scheduler.run()
+    wanted: dict[str, Any] = {"channels": ["btc_price", "trades"]}
+    if since is not None:
+        wanted["since"] = {"btc_price": {"epoch": "epoch1", "seq": since}}
+    client.send(type="subscribe", **wanted)
+    assert client.closed is not None
+    assert client.closed[0] == CloseCode.SLOW_CONSUMER
+    assert world.hub._audiences == {}
+    assert len(world.hub.replays) == 0
 
 
 def test_after_the_end_nothing_is_read_or_written() -> None:
