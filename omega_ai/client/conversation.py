@@ -13,48 +13,17 @@ jumps are legal, only what is not newer is dropped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from omega_ai.client import messages as wire
-from omega_ai.client.events import Event, Gap, NotRecovered, Position, Recovered
+from omega_ai.client.events import Gap, NotRecovered, Position, Recovered
 from omega_ai.client.messages import Message, Mode, RequestId
+from omega_ai.client.port import Port
+from omega_ai.client.silence import Silence
 from omega_ai.core.clock import Clock
 
 ABNORMAL = 1006
 INVALID_PAYLOAD = 1007
 TRY_AGAIN_LATER = 1013
-
-
-class Port(Protocol):
-    """What a conversation acts on."""
-
-    def send(self, text: bytes) -> None:
-        """Send a text message on the present connection."""
-        ...
-
-    def deliver(self, item: Message | Event) -> None:
-        """Something for the user; the order of the calls is the order of events."""
-        ...
-
-    def answer(self, request_id: RequestId, reply: Message) -> bool:
-        """The reply to a request; False if nobody waits for it."""
-        ...
-
-    def settled(self) -> None:
-        """Every subscription has been answered."""
-        ...
-
-    def refused(self, channels: frozenset[str], error: wire.ErrorMessage) -> None:
-        """The server will not give these channels; they have been given up."""
-        ...
-
-    def ping(self) -> None:
-        """Send a WebSocket ping."""
-        ...
-
-    def give_up(self, code: int, reason: str) -> None:
-        """The present connection is of no use: close it with ``code``, or drop it at once for 1006."""
-        ...
 
 
 class _Channel:
@@ -106,15 +75,11 @@ class Conversation:
     ) -> None:
         self._port = port
         self._clock = clock
-        self._heartbeat_timeout = heartbeat_timeout
-        self._ping_interval = ping_interval
-        self._pong_timeout = pong_timeout
+        self._silence = Silence(heartbeat_timeout, ping_interval, pong_timeout)
         self._answer_timeout = answer_timeout
         self._channels: dict[str, _Channel] = {}
         self._wants_heartbeat = False
         self._open = False
-        self._heard_at = 0.0
-        self._pinged_at: float | None = None
         self._heartbeat_id: RequestId | None = None
         self._next_id = 0
         self._paused = False
@@ -191,7 +156,7 @@ class Conversation:
         for channel in self._channels.values():
             channel.gap_from = None
             channel.tail = None
-        if self._heartbeat_timeout is not None or self._wants_heartbeat:
+        if self._silence.heartbeat_timeout is not None or self._wants_heartbeat:
             self._ask_heartbeat()
         self._ask(self._channels.values())
         self._check_settled()
@@ -209,43 +174,32 @@ class Conversation:
 
     def heard(self) -> None:
         """Something came, if only a pong: the server is there."""
-        self._heard_at = self._clock.monotonic()
-        self._pinged_at = None
+        self._silence.heard(self._clock.monotonic())
 
     def deadline(self) -> float | None:
         """When ``tick`` has to be called next, in monotonic time; None for never. Grows as messages come."""
         if not self._open or self._paused:
             return None
         times = [asked_at + self._answer_timeout for asked_at in self._unanswered()]
-        if self._heartbeat_timeout is not None:
-            times.append(self._heard_at + self._heartbeat_timeout)
-        if self._pinged_at is not None:
-            times.append(self._pinged_at + self._pong_timeout)
-        elif self._ping_interval is not None:
-            times.append(self._heard_at + self._ping_interval)
-        return min(times, default=None)
+        return min((*times, *self._silence.deadlines()), default=None)
 
     def tick(self) -> None:
         """Time has passed: ping, or give up a connection that is silent or does not answer."""
         if not self._open or self._paused:
             return
         now = self._clock.monotonic()
-        silence = now - self._heard_at
-        if self._heartbeat_timeout is not None and silence >= self._heartbeat_timeout:
-            self._give_up(ABNORMAL, f"nothing came for {self._heartbeat_timeout:g} s, not even a heartbeat")
-        elif self._pinged_at is not None and now - self._pinged_at >= self._pong_timeout:
-            self._give_up(ABNORMAL, f"no pong within {self._pong_timeout:g} s")
+        if (dead := self._silence.verdict(now)) is not None:
+            self._give_up(ABNORMAL, dead)
         elif any(now - asked_at >= self._answer_timeout for asked_at in self._unanswered()):
             self._give_up(ABNORMAL, f"'subscribe' was not answered within {self._answer_timeout:g} s")
-        elif self._pinged_at is None and self._ping_interval is not None and silence >= self._ping_interval:
-            self._pinged_at = now
+        elif self._silence.ping_is_due(now):
             self._port.ping()
 
     def received(self, text: bytes) -> None:
         """One whole text message."""
         if not self._open:
             return
-        self.heard()
+        self._silence.heard(self._clock.monotonic())
         try:
             message = wire.decode(text)
         except wire.InvalidMessage as error:
@@ -269,7 +223,7 @@ class Conversation:
     def _add(self, name: str, mode: Mode, interval_ms: int) -> _Channel | None:
         if name == "heartbeat":
             self._wants_heartbeat = True
-            if self._open and self._heartbeat_timeout is None:
+            if self._open and self._silence.heartbeat_timeout is None:
                 self._ask_heartbeat()
             return None
         old = self._channels.get(name)
@@ -434,7 +388,7 @@ class Conversation:
         """Whether ``error`` answers one of our own subscriptions, and what follows from it."""
         if request_id == self._heartbeat_id:
             # A server that keeps its heartbeat to itself can still be used; WebSocket pings watch over it.
-            self._heartbeat_timeout = None
+            self._silence.heartbeat_timeout = None
             if self._wants_heartbeat:
                 self._wants_heartbeat = False
                 self._port.refused(frozenset({"heartbeat"}), error)

@@ -43,7 +43,7 @@ _log = logging.getLogger("omega_ai.client")
 
 
 class Link:
-    """See the module's text. Implements ``conversation.Port``."""
+    """See the module's text. Implements ``port.Port``."""
 
     def __init__(self, url: Url, settings: ClientSettings) -> None:
         self.url = url
