@@ -27,13 +27,12 @@ from omega_ai.core.scheduler import Cancellable, Scheduler
 from omega_ai.data_feed.exchanges.backoff import Backoff, ConnectLimit
 from omega_ai.data_feed.exchanges.base import Venue
 from omega_ai.data_feed.exchanges.conversation import Conversation, Data, Patience
+from omega_ai.data_feed.exchanges.gaps import GapWatch
 from omega_ai.data_feed.exchanges.sequence import Gap
 from omega_ai.data_feed.exchanges.tape import Tape
 from omega_ai.data_feed.market import MarketEvent, SourceState, SourceStatus, Trade
 
 _KEPT_BACK = 20_000
-_FILL_ATTEMPTS = 5
-_FILLABLE = 20_000
 
 log = structlog.get_logger(__name__)
 
@@ -97,12 +96,14 @@ class VenueMachine:
         self._ticking: Cancellable | None = None
         self._reported_at = 0.0
         self._data_at: float | None = None
-        self._gap_since: float | None = None
-        self._fetch_at: float | None = None
-        self._fetching = False
-        self._answer_outdated = False
-        self._fill_attempts = 0
-        self._lost = self._doubtful = 0
+        self._gaps = GapWatch(
+            self._tape,
+            self._patience,
+            fetch=actions.fetch,
+            out=self._out,
+            asking=self._asking_for_gap,
+            over=self._gap_over,
+        )
         self._untold: str | None = None
         self._messages = self._refused = self._line_gaps = 0  # of lines that are gone
         self.reconnects = 0
@@ -164,10 +165,7 @@ class VenueMachine:
                 self._data_at = now
             if self._state != "live" and conversation.flowing and not conversation.stalled(now):
                 self._flows(conversation)
-            if self._gap_since is None and self._tape.gap is not None:
-                self._gap_opened(now)
-            elif self._tape.lost != self._lost or self._tape.doubtful != self._doubtful:
-                self._gap_over()
+            self._gaps.look(now)
         else:
             self._kept.extend(found)
             if conversation.flowing:
@@ -190,26 +188,8 @@ class VenueMachine:
 
     def filled(self, trades: Sequence[Trade] | None) -> None:
         """The answer to ``fetch``: the venue's trades, None if it could not be asked."""
-        self._fetching = False
-        outdated, self._answer_outdated = self._answer_outdated, False
-        before = self._tape.gap
-        if before is None or outdated or self._state == "stopped":
-            return
-        if trades is not None:
-            # An interruption without ids is over with the first answer, whatever is in it.
-            self._out(self._tape.fill(trades))
-        now = self._clock.monotonic()
-        after = self._tape.gap
-        if after is None:
-            self._gap_over("gap: longer than the venue's list of recent trades, some may be lost")
-        elif after.first != before.first:
-            self._fill_attempts = 0
-            self._fetch_at = now
-        else:
-            self._fill_attempts += 1
-            self._fetch_at = now + self._patience.fill_delay_s * 2**self._fill_attempts
-            if self._fill_attempts >= _FILL_ATTEMPTS:
-                self._give_up()
+        wanted = self._state != "stopped"
+        self._gaps.filled(trades, self._clock.monotonic(), wanted=wanted)
 
     # Time
 
@@ -230,7 +210,8 @@ class VenueMachine:
             else:
                 self._send_due(line, conversation, now)
         self._watch(now)
-        self._tend_gap(now)
+        current = self._speaking()
+        self._gaps.tend(now, flowing=current is not None and current.flowing)
         if now - self._reported_at >= self._patience.report_s:
             self._say()
 
@@ -243,9 +224,13 @@ class VenueMachine:
             elif self.venue.liveness.ping is not None:
                 self._actions.send(line, self.venue.liveness.ping)
 
+    def _speaking(self) -> Conversation | None:
+        """The talk on the current line, once that stands."""
+        return None if self._current is None else self._conversations.get(self._current)
+
     def _watch(self, now: float) -> None:
         """Is the current line in need of another beside it?"""
-        current = self._conversations.get(self._current) if self._current is not None else None
+        current = self._speaking()
         if current is None:
             return
         if current.stalled(now) and current.wants_replacement is None:
@@ -296,9 +281,7 @@ class VenueMachine:
         self._current = None
         self._tape.interrupted()
         if self.venue.trade_ids == "unique":
-            # What was asked for ends before this interruption; only the next line closes it.
-            self._answer_outdated = self._fetching
-            self._gap_since = self._fetch_at = None
+            self._gaps.interrupted()
         if self._candidate is not None:
             # It is nearer to data than a new one would be; what it kept back is the first that we have.
             self._current, self._candidate = self._candidate, None
@@ -350,8 +333,7 @@ class VenueMachine:
         self._release()
         self._data_at = now
         self._flows(self._conversations[line])
-        if self._gap_since is None and self._tape.gap is not None:
-            self._gap_opened(now)
+        self._gaps.began(now)
 
     def _release(self) -> None:
         kept = list(self._kept)
@@ -373,53 +355,11 @@ class VenueMachine:
 
     # Gaps
 
-    def _gap_opened(self, now: float) -> None:
-        gap = self._tape.gap
-        if gap is None:
-            return
-        self._gap_since = now
-        self._fill_attempts = 0
-        self._fetch_at = now + self._patience.fill_delay_s
-        missing = gap.missing
-        if missing is not None and missing > _FILLABLE:
-            self._give_up()
-            return
-        if missing is not None and self._state == "live":
-            self._set("live", f"gap: {missing} trades missing from id {gap.first}; asking for them")
+    def _asking_for_gap(self, detail: str) -> None:
+        if self._state == "live":
+            self._set("live", detail)
 
-    def _tend_gap(self, now: float) -> None:
-        gap = self._tape.gap
-        if gap is None:
-            if self._gap_since is not None:
-                self._gap_over()
-            return
-        if self._gap_since is None:
-            # An interruption is a gap only once there is a line again: until then nobody waits.
-            current = self._conversations.get(self._current) if self._current is not None else None
-            if current is not None and current.flowing:
-                self._gap_opened(now)
-            return
-        if now - self._gap_since > self._patience.fill_s:
-            self._give_up()
-        elif not self._fetching and self._fetch_at is not None and now >= self._fetch_at:
-            self._fetching = True
-            self._fetch_at = None
-            self._actions.fetch(gap)
-
-    def _give_up(self) -> None:
-        self._out(self._tape.give_up())
-        self._gap_over()
-
-    def _gap_over(self, doubt: str = "gap: trades may be lost") -> None:
-        """Whatever was not filled is told; ``doubt`` if nobody knows whether it was something."""
-        self._gap_since = self._fetch_at = None
-        lost = self._tape.lost - self._lost
-        detail: str | None = None
-        if lost:
-            detail = f"gap: {lost} trades lost"
-        elif self._tape.doubtful != self._doubtful:
-            detail = doubt
-        self._lost, self._doubtful = self._tape.lost, self._tape.doubtful
+    def _gap_over(self, detail: str | None) -> None:
         if detail is not None:
             log.warning("gap not filled", venue=self.venue.name, detail=detail)
         if self._state == "live":

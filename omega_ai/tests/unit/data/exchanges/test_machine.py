@@ -340,7 +340,7 @@ def test_a_gap_is_asked_for_again_and_then_given_up_and_said():
     bench = Bench().flow().hear("t4")
     for _ in range(30):
         bench.wait(0.5, beating=1)
-        if len(bench.fetched) and bench.machine._fetching:
+        if len(bench.fetched) and bench.machine._gaps.fetching:
             bench.machine.filled(None)
     assert 2 <= len(bench.fetched) <= 6
     assert bench.trades() == [1, 4]
