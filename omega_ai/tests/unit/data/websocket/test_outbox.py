@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from omega_ai.data_feed.websocket.outbox import CONTROL_LIMIT, WRITE_LIMIT, Outbox
+from omega_ai.data_feed.websocket.outbox import CONTROL_LIMIT, WRITE_LIMIT, Outbox, Waiting
 
 
 class Wire:
@@ -180,3 +180,28 @@ def test_a_control_frame_can_be_the_one_that_finds_the_backlog() -> None:
     outbox.send(b"data")
     assert wire.writes == [b"ping"]
     assert resume(outbox, wire) == [b"ping", b"data"]
+
+
+def test_what_waits_in_all_outboxes_is_known_however_each_of_them_ends() -> None:
+    """Whether it is sent, replaced, too much, or its client leaves."""
+    together = Waiting()
+    wires = [Wire() for _ in range(4)]
+    boxes = [Outbox(wire.write, limit=100, on_overflow=wire.overflow, waiting=together) for wire in wires]
+    for outbox, wire in zip(boxes, wires, strict=True):
+        wire.open = False
+        outbox.send(b"taken")
+        outbox.offer("price", b"x" * 30)
+        outbox.send(b"y" * 20)
+    assert together.bytes == 200
+    boxes[0].offer("price", b"z" * 10)
+    assert together.bytes == 180
+    boxes[1].send(b"y" * 51)
+    assert (boxes[1].overflowed, together.bytes) == (True, 130)
+    boxes[2].abandon()
+    boxes[2].send(b"nobody is there")
+    boxes[2].abandon()
+    assert together.bytes == 80
+    for outbox, wire in zip(boxes, wires, strict=True):
+        wire.open = True
+        outbox.resume()
+    assert together.bytes == 0
