@@ -2,97 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
-import warnings
-from collections.abc import Callable
-from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
-from omega_ai.core.certificates import CertificateInfo, certificate_names
-from omega_ai.core.client_tls import client_context, explain
+from omega_ai.core.certificates import CertificateInfo, utc
 from omega_ai.testkit.case import Need, Outcome, Suite, Undecided, failed, judged, passed
 from omega_ai.testkit.connection import Address, ConnectFailed
 from omega_ai.testkit.context import Context
 from omega_ai.testkit.raw import RawConnection
 from omega_ai.testkit.result import Finding, Severity
+from omega_ai.testkit.suites.tls_shown import SHOWN
+from omega_ai.testkit.tls.certificate import judge_certificate, warning
+from omega_ai.testkit.tls.handshakes import anything, only, shake
 
 SUITE = Suite("tls", "Versions, ciphers and certificate of the wss address")
-
-WAIT_S = 5.0
-RENEW_DAYS = 14
-NOT_HERE = frozenset(
-    {"NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE", "NO_CIPHER_MATCH", "UNSUPPORTED_PROTOCOL"}
-)
-"""Reasons of OpenSSL by which it is we who cannot, not the server who will not."""
-WEAK_HASHES = frozenset({"md5", "sha1"})
-
-
-class Shaken:
-    """What a handshake came to."""
-
-    def __init__(self, tls: ssl.SSLObject | None = None, error: str = "", ours: bool = False) -> None:
-        self.version = None if tls is None else tls.version()
-        self.cipher = None if tls is None else tls.cipher()
-        self.alpn = None if tls is None else tls.selected_alpn_protocol()
-        self.compression = None if tls is None else tls.compression()
-        self.certificate = None if tls is None else tls.getpeercert(binary_form=True)
-        self.error = error
-        self.ours = ours
-        """It failed here, before the server was asked."""
-
-    @property
-    def done(self) -> bool:
-        """Whether the handshake succeeded."""
-        return self.version is not None
-
-
-async def shake(context: Context, tls: ssl.SSLContext, *, name: str | None = None) -> Shaken:
-    """One TLS handshake with the secure address, and nothing after it."""
-    assert context.target.secure_url is not None  # noqa: S101 - the suite's cases need it
-    address = Address.of(context.target.secure_url)
-    try:
-        async with asyncio.timeout(WAIT_S):
-            _, writer = await asyncio.open_connection(
-                address.host, address.port, ssl=tls, server_hostname=name or address.host
-            )
-    except TimeoutError:
-        return Shaken(error=f"no answer within {WAIT_S:g} s")
-    except ssl.SSLCertVerificationError as error:
-        return Shaken(error=explain(error, address.host))
-    except ssl.SSLError as error:
-        return Shaken(error=error.reason or str(error), ours=error.reason in NOT_HERE)
-    except OSError as error:
-        return Shaken(error=error.strerror or str(error))
-    shaken = Shaken(writer.get_extra_info("ssl_object"))
-    writer.transport.abort()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return shaken
-
-
-def anything(change: Callable[[ssl.SSLContext], None]) -> ssl.SSLContext:
-    """A context that verifies nothing and refuses no old cipher, changed by ``change``."""
-    tls = client_context(verify=False)
-    with warnings.catch_warnings():
-        # Python warns of the old versions that we ask for on purpose.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        tls.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-        tls.set_ciphers("ALL:@SECLEVEL=0")
-        change(tls)
-    return tls
-
-
-def only(version: ssl.TLSVersion) -> ssl.SSLContext:
-    """A context for one version."""
-
-    def change(tls: ssl.SSLContext) -> None:
-        tls.minimum_version = tls.maximum_version = version
-
-    return anything(change)
 
 
 @SUITE.case(
@@ -125,7 +50,7 @@ async def versions(context: Context) -> Outcome:
     if not found["TLS 1.2"].done and not found["TLS 1.3"].done:
         raise Undecided(f"no handshake at all: {found['TLS 1.3'].error}", *findings)
     if not found["TLS 1.3"].done:
-        findings.append(_warning("version", "TLS 1.3 is not spoken"))
+        findings.append(warning("version", "TLS 1.3 is not spoken"))
     return judged(findings, f"spoken: {', '.join(spoken)}", examined=len(found))
 
 
@@ -182,7 +107,7 @@ async def certificate(context: Context) -> Outcome:
     bare = await shake(context, anything(lambda _: None))
     if bare.certificate is None:
         raise Undecided(f"no certificate was seen: {bare.error or 'the server shows none'}")
-    now = datetime.fromtimestamp(context.clock.time_ns() / 1e9, tz=UTC)
+    now = utc(context.clock.time_ns())
     parsed = x509.load_der_x509_certificate(bare.certificate)
     info = CertificateInfo.from_certificate(parsed, now=now)
     verified = await shake(context, context.target.tls_context())
@@ -190,46 +115,6 @@ async def certificate(context: Context) -> Outcome:
     findings += judge_certificate(parsed, info)
     text = f"for {', '.join(info.names[:4]) or 'no name'}, until {info.not_after:%Y-%m-%d}"
     return judged(findings, text, examined=1, figures={"days_left": float(info.days_left)})
-
-
-def judge_certificate(parsed: x509.Certificate, info: CertificateInfo) -> list[Finding]:
-    """What is wrong with a certificate, whoever trusts it."""
-    found: list[Finding] = []
-    if info.expired:
-        found.append(Finding(kind="expired", text=f"expired on {info.not_after:%Y-%m-%d %H:%M} UTC"))
-    elif info.days_left < RENEW_DAYS:
-        found.append(_warning("expiry", f"expires in {info.days_left} days"))
-    if not certificate_names(parsed):
-        found.append(Finding(kind="name", text="it has no subjectAltName, so it is for no name at all"))
-    hashed = parsed.signature_hash_algorithm
-    if hashed is not None and hashed.name in WEAK_HASHES and not info.self_signed:
-        found.append(Finding(kind="signature", text=f"signed with {hashed.name}, which can be forged"))
-    weak = weak_key(parsed)
-    if weak is not None:
-        found.append(Finding(kind="key", text=weak))
-    with contextlib.suppress(x509.ExtensionNotFound, ValueError):
-        if parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-            found.append(
-                _warning("authority", "the server's certificate may sign others: it is an authority's")
-            )
-    with contextlib.suppress(x509.ExtensionNotFound, ValueError):
-        features = parsed.extensions.get_extension_for_class(x509.TLSFeature).value
-        if x509.TLSFeatureType.status_request in features:
-            text = "it demands an OCSP answer in the handshake (must-staple), which is not looked at here"
-            found.append(Finding(kind="ocsp", text=text, severity=Severity.NOTE))
-    return found
-
-
-def weak_key(parsed: x509.Certificate) -> str | None:
-    """Why its key is too weak; None if it is not."""
-    key = parsed.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        return f"an RSA key of {key.key_size} bits; 2048 are the least" if key.key_size < 2048 else None
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return f"an EC key of {key.key_size} bits; 256 are the least" if key.key_size < 256 else None
-    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        return None
-    return f"a key of a kind that browsers do not take: {type(key).__name__}"
 
 
 @SUITE.case(
@@ -302,5 +187,5 @@ async def silent_handshakes(context: Context) -> Outcome:
     return passed(f"a newcomer was answered in {seconds * 1000:.1f} ms")
 
 
-def _warning(kind: str, text: str) -> Finding:
-    return Finding(kind=kind, text=text, severity=Severity.WARNING)
+# What ssl does not tell is read by hand.
+SUITE.cases.extend(SHOWN.cases)

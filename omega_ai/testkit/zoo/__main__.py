@@ -35,7 +35,8 @@ def page(seen: Seen, runs: int, right: int, note: str = "") -> str:
     lines = [
         _HEAD.format(runs=runs, right=right, note=f" {note}" if note else ""),
         f"{_every(seen.servers)} faulty servers were caught every time, every run with a new seed. "
-        f"In {seen.right_runs['right']} runs of all cases on right servers ({len(RIGHT)} of them, in turn), "
+        f"In {seen.right_runs['right']} runs on right servers ({len(RIGHT)} of them, in turn; all cases on "
+        f"{sum(not exhibit.case for exhibit in RIGHT)}, on the others the one that they were made for), "
         f"{_count(seen.raised['right'])}.\n",
         "| server | its fault | case that catches it | what it must say | caught |",
         "|---|---|---|---|---|",

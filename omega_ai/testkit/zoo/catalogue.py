@@ -103,6 +103,27 @@ EXHIBITS: Final = (
     Exhibit("short-key", EchoSite, "tls.certificate", "key", secure.short_key),
     Exhibit("old-versions", EchoSite, "tls.versions", "old version", secure.old_versions),
     Exhibit("no-authentication", EchoSite, "tls.ciphers", "cipher", secure.no_authentication),
+    Exhibit("no-intermediate", EchoSite, "tls.chain", "incomplete", secure.no_intermediate),
+    Exhibit("chain-in-disorder", EchoSite, "tls.chain", "order", secure.chain_in_disorder),
+    Exhibit("revoked", EchoSite, "tls.ocsp", "revoked", secure.revoked),
+    Exhibit("expired-staple", EchoSite, "tls.ocsp", "expired staple", secure.expired_staple),
+    Exhibit("no-staple", EchoSite, "tls.ocsp", "no staple", secure.no_staple),
+    Exhibit("staple-of-another", EchoSite, "tls.ocsp", "wrong staple", secure.staple_of_another),
+    Exhibit("forged-staple", EchoSite, "tls.ocsp", "staple signature", secure.forged_staple),
+    Exhibit(
+        "no-secure-renegotiation",
+        EchoSite,
+        "tls.renegotiation",
+        "no secure renegotiation",
+        secure.no_secure_renegotiation,
+    ),
+    Exhibit(
+        "client-renegotiation",
+        EchoSite,
+        "tls.renegotiation",
+        "client renegotiation",
+        secure.client_renegotiation,
+    ),
 )
 
 ENDURING: Final = (
@@ -117,5 +138,8 @@ ENDURING: Final = (
 RIGHT: Final = (
     Exhibit("right", Site, "", None, secure.right),
     Exhibit("right-echo", EchoSite, "", None, secure.right),
+    Exhibit("whole-chain", EchoSite, "tls.chain", None, secure.whole_chain),
+    Exhibit("good-staple", EchoSite, "tls.ocsp", None, secure.good_staple),
+    Exhibit("delegated-staple", EchoSite, "tls.ocsp", None, secure.delegated_staple),
 )
-"""Servers at which no case may raise an alarm."""
+"""Servers at which no case may raise an alarm; one with a case is made for that case, the others for all."""

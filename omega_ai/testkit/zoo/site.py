@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+from collections.abc import Callable
 from importlib import resources
 from typing import Any, ClassVar, Final, cast
 
@@ -23,6 +24,7 @@ from omega_ai.core.websocket.frames import BINARY, TEXT
 from omega_ai.core.websocket.handshake import Refusal, Request, Upgrade, check_upgrade
 from omega_ai.core.websocket.server import ServerProtocol
 from omega_ai.testkit.profile import Profile, load_profile, parse_profile
+from omega_ai.testkit.zoo.showing import Responder, Showing
 
 HISTORY: Final = 5000
 PRICE_INTERVAL_S: Final = 0.02
@@ -137,7 +139,7 @@ class Site:
     echoes: ClassVar[bool] = False
     price_interval: float = PRICE_INTERVAL_S
 
-    def __init__(self, seed: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, seed: int = 0, tls: ssl.SSLContext | Showing | None = None) -> None:
         self.rng = random.Random(seed)
         self.clock: Clock = SystemClock()
         self.visitors: list[Visitor] = []
@@ -153,6 +155,7 @@ class Site:
         self.options: Options
         self._tls = tls
         self._servers: list[asyncio.Server] = []
+        self._shown: set[asyncio.Transport] = set()
         self._ticker: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Site:
@@ -163,20 +166,25 @@ class Site:
             handshake_timeout=self.handshake_timeout,
             close_timeout=2.0,
         )
-        contexts: list[ssl.SSLContext | None] = [None] if self._tls is None else [None, self._tls]
-        for context in contexts:
-            wanted = self.port if context is None else 0
-            server = await loop.create_server(self.protocol, "127.0.0.1", wanted, ssl=context, backlog=512)
-            self._servers.append(server)
-            port = server.sockets[0].getsockname()[1]
-            if context is None:
-                self.port = port
-                self.url = f"ws://127.0.0.1:{port}/"
-            else:
-                self.secure_url = f"wss://localhost:{port}/"
+        tls = self._tls
+        self.port = await self._listen(self.protocol, self.port)
+        self.url = f"ws://127.0.0.1:{self.port}/"
+        if isinstance(tls, Showing):
+            port = await self._listen(lambda: Responder(tls, self.rng.randbytes(32), self._shown))
+            self.secure_url = f"wss://localhost:{port}/"
+        elif tls is not None:
+            self.secure_url = f"wss://localhost:{await self._listen(self.protocol, tls=tls)}/"
         if not self.echoes:
             self._ticker = asyncio.create_task(self._tick())
         return self
+
+    async def _listen(
+        self, protocol: Callable[[], asyncio.BaseProtocol], port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> int:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(protocol, "127.0.0.1", port, ssl=tls, backlog=512)
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
 
     async def __aexit__(self, *_: object) -> None:
         if self._ticker is not None:
@@ -187,6 +195,8 @@ class Site:
             server.close()
         for visitor in list(self.visitors):
             visitor.abort()
+        for transport in list(self._shown):
+            transport.abort()
         await asyncio.sleep(0)
 
     @property

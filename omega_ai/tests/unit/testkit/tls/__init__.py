@@ -1,0 +1,1 @@
+"""What is read of TLS handshakes, and how it is judged."""
