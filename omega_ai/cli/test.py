@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import secrets
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -118,6 +118,7 @@ def test(
             result = run(test_client(command, client_port, suites, case, chosen, again))
         else:
             asked = Asked(url, known, secure_url, ca, token, promised, start, server_pid, server_metrics)
+            asked = replace(asked, tls_alone=all(suite.name == "tls" for suite in suites))
             result = run(_test(asked, suites, case, chosen, again))
     except (ProfileError, ContractError, CannotListen, ServerFailed, CertificateError, ReportError) as error:
         raise UsageError(f"{error}.") from None
@@ -225,6 +226,8 @@ class Asked:
     start: str | None
     server_pid: int | None
     server_metrics: str | None
+    tls_alone: bool = False
+    """Nothing but its TLS is asked about: it need not be right for that."""
 
     async def target(self, seed: int) -> tuple[Target, ServerProcess | None]:
         """Reach it, starting it first if it is ours or its command was given; whoever asks stops it."""
@@ -244,9 +247,7 @@ class Asked:
             )
             target.server_pid, target.server_metrics = self.server_pid, self.server_metrics
             if self.profile is None:
-                found = await probe(target, seed=seed)
-                target.profile, target.facts = found.profile, found.facts
-                target.limits, target.server = found.limits, found.server
+                await self._find_out(target, seed)
             else:
                 target.limits = limits_of(self.profile)
         except BaseException:
@@ -254,6 +255,17 @@ class Asked:
                 await server.stop()
             raise
         return target, server
+
+    async def _find_out(self, target: Target, seed: int) -> None:
+        try:
+            found = await probe(target, seed=seed)
+        except ConnectFailed as error:
+            if error.stage != "tls" or not self.tls_alone:
+                raise
+            target.facts = (f"cannot be connected to: {error}",)
+            return
+        target.profile, target.facts = found.profile, found.facts
+        target.limits, target.server = found.limits, found.server
 
     async def _own(self) -> tuple[Target, ServerProcess]:
         server = OwnServer()

@@ -11,7 +11,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from omega_ai.testkit.zoo.certificates import Authority
 from omega_ai.testkit.zoo.delivery import LosesEcho
+from omega_ai.testkit.zoo.secure import no_intermediate
 from omega_ai.testkit.zoo.site import EchoSite, Site
 from omega_ai.tests.integration.testkit.servers import Chat, Market, echo, serving
 
@@ -86,6 +88,24 @@ async def test_a_server_that_answers_nothing_we_know_is_tested_as_far_as_that_go
     result = json.loads(output)
     assert result["target"]["profile"] == profile
     assert all(case.get("skipped") for case in result["suites"][0]["cases"])
+
+
+async def test_a_certificate_that_is_at_fault_does_not_keep_the_tls_suite_from_saying_so(
+    tmp_path: Path,
+) -> None:
+    """It is named; what needs a connection cannot be asked, and says why."""
+    authority = Authority(tmp_path)
+    async with EchoSite(tls=no_intermediate(authority)) as server:
+        assert server.secure_url is not None
+        asked = ("test", server.secure_url, "--ca", str(authority.ca), "--suite")
+        code, output, errors = await omega(*asked, "tls", "--json", "-")
+        assert code == 1, errors
+        findings = {case["id"]: case["finding"] for case in json.loads(output)["suites"][0]["cases"]}
+        assert "an intermediate certificate is missing: CN=intermediate" in findings["tls.chain"]
+        assert findings["tls.versions"].startswith("spoken: TLS 1.2")
+        code, _, errors = await omega(*asked, "tls,connectivity")
+    assert code == 3
+    assert "an authority that is not trusted here" in errors
 
 
 async def test_nobody_there_is_a_matter_of_the_environment() -> None:

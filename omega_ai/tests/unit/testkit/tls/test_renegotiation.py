@@ -80,7 +80,7 @@ def test_the_wish_must_be_bound_to_the_handshake_before(authority: Authority, tm
     asked = Conversation(client_renegotiation(authority), tmp_path)
     again = asked.ask(b"another one ")
     assert again.answer is Answer.REFUSED
-    assert again.how == "alert handshake_failure"
+    assert again.how.startswith("alert ")
 
 
 def test_the_end_of_the_connection_is_told_apart(authority: Authority, tmp_path: Path) -> None:

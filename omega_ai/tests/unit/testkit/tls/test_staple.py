@@ -19,6 +19,7 @@ from omega_ai.testkit.zoo.certificates import DAY, Authority, Issued
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 MAY_ANSWER = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+FOR_SERVERS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 MUST_STAPLE = x509.TLSFeature([x509.TLSFeatureType.status_request])
 RESPONDER = x509.AuthorityInformationAccess(
     [x509.AccessDescription(Access.OCSP, x509.UniformResourceIdentifier("http://ocsp.invalid/"))]
@@ -161,6 +162,7 @@ class TestSigner:
         stranger = Authority(tmp_path, "another authority")
         signers: list[tuple[Issued, str]] = [
             (authority.issue(), "does not allow it (OCSPSigning)"),
+            (authority.issue(extensions=[FOR_SERVERS]), "does not allow it (OCSPSigning)"),
             (stranger.issue(extensions=[MAY_ANSWER]), "whom the certificate's issuer did not certify"),
             (authority.issue(begin=-3 * DAY, end=-DAY, extensions=[MAY_ANSWER]), "is not valid now"),
         ]
