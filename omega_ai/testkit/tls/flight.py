@@ -125,9 +125,8 @@ class Flight:
         self._bytes += len(data)
         if self._bytes > BYTES_LIMIT:
             raise Malformed(f"more than {BYTES_LIMIT} bytes without an end")
-        for record in self._records.feed(data):
-            if self.over:
-                return
+        records = self._records.feed(data)
+        while not self.over and (record := next(records, None)) is not None:
             self.take(record)
 
     def take(self, record: Record) -> None:
@@ -135,7 +134,8 @@ class Flight:
         if record.kind == ALERT:
             self.alert = read_alert(record.data, self.alert)
         elif record.kind == HANDSHAKE:
-            for message in self._messages.feed(record.data):
+            messages = self._messages.feed(record.data)
+            while not self.over and (message := next(messages, None)) is not None:
                 self.take_message(message)
         else:
             raise Malformed(f"a record of type {record.kind} before the handshake is over")

@@ -90,12 +90,10 @@ class Flight13:
         self._bytes += len(data)
         if self._bytes > BYTES_LIMIT:
             raise Malformed(f"more than {BYTES_LIMIT} bytes without an end")
-        for record in self._records.feed(data):
-            if self.over:
-                return
-            if record.kind == CHANGE_CIPHER_SPEC:
-                continue  # for middleboxes (RFC 8446 appendix D.4)
-            self._take(record)
+        records = self._records.feed(data)
+        while not self.over and (record := next(records, None)) is not None:
+            if record.kind != CHANGE_CIPHER_SPEC:  # which is for middleboxes (RFC 8446 appendix D.4)
+                self._take(record)
 
     def _take(self, record: Record) -> None:
         if self._protection is not None and record.kind != ALERT:
@@ -104,7 +102,8 @@ class Flight13:
             # Every alert of TLS 1.3 but two ends the connection, whatever its level says.
             self.alert = read_alert(b"\x02" + record.data[1:])
         elif record.kind == HANDSHAKE:
-            for message in self._messages.feed(record.data):
+            messages = self._messages.feed(record.data)
+            while not self.over and (message := next(messages, None)) is not None:
                 self._take_message(message)
         else:
             raise Malformed(f"a record of type {record.kind} before the handshake is over")

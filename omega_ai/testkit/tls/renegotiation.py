@@ -7,6 +7,7 @@ Sans I/O.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from typing import Final
 
@@ -62,23 +63,21 @@ class Wire:
         self._messages = Messages()
         self._encrypted = False
 
-    def feed(self, data: bytes) -> list[Record]:
-        """The encrypted records in what arrived.
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """The encrypted records in what arrived, each read when it is its turn.
 
         Raises:
             Malformed: this is no handshake of TLS 1.2.
         """
-        found = []
         for record in self._records.feed(data):
             if self._encrypted:
-                found.append(record)
+                yield record
             elif record.kind == CHANGE_CIPHER_SPEC:
                 self._encrypted = True
             elif record.kind == HANDSHAKE:
                 for message in self._messages.feed(record.data):
                     if message.kind == SERVER_HELLO and self.hello is None:
                         self.hello = ServerHello.read(message.body)
-        return found
 
 
 class Renegotiation:

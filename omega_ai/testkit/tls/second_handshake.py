@@ -91,8 +91,9 @@ async def _ask(context: Context, tls: ssl.SSLContext, log: Path, bound: bool) ->
                 break
             if not data:
                 again.end("it ended the connection")
-            for record in wire.feed(data):
-                again.take(record)
+            records = wire.feed(data)
+            while again.answer is None and (next_one := next(records, None)) is not None:
+                again.take(next_one)
     return again
 
 

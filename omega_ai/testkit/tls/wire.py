@@ -5,6 +5,7 @@ Sans I/O, and every length has a bound, since what is read here is whatever a st
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 CHANGE_CIPHER_SPEC: Final = 20
@@ -111,31 +112,33 @@ class Records:
     """Cuts a stream into records, however it comes in pieces."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._stream = bytearray()
 
-    def feed(self, data: bytes) -> list[Record]:
-        """The records that ``data`` completes.
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """Take ``data``; the records that are whole now, each read when it is its turn.
 
         Raises:
-            Malformed: this is no TLS.
+            Malformed: this is no TLS. What came before it was handed out by then.
         """
-        stream = self._rest + data
-        found = []
-        at = 0
-        while len(stream) - at >= 5:
-            kind, version = stream[at], int.from_bytes(stream[at + 1 : at + 3], "big")
-            size = int.from_bytes(stream[at + 3 : at + 5], "big")
-            if not CHANGE_CIPHER_SPEC <= kind <= APPLICATION_DATA or version >> 8 != 3:
-                raise Malformed(f"no TLS record: it begins with {stream[at : at + 5].hex(' ')}")
-            if size > RECORD_LIMIT:
-                raise Malformed(f"a record of {size} bytes; {RECORD_LIMIT} are the most")
-            if not size and kind != APPLICATION_DATA:
-                raise Malformed("an empty record")
-            if len(stream) - at - 5 < size:
-                break
-            found.append(Record(kind, version, stream[at + 5 : at + 5 + size]))
-            at += 5 + size
-        self._rest = stream[at:]
+        self._stream += data
+        return iter(self._next, None)
+
+    def _next(self) -> Record | None:
+        stream = self._stream
+        if len(stream) < 5:
+            return None
+        kind, version = stream[0], int.from_bytes(stream[1:3], "big")
+        size = int.from_bytes(stream[3:5], "big")
+        if not CHANGE_CIPHER_SPEC <= kind <= APPLICATION_DATA or version >> 8 != 3:
+            raise Malformed(f"no TLS record: it begins with {stream[:5].hex(' ')}")
+        if size > RECORD_LIMIT:
+            raise Malformed(f"a record of {size} bytes; {RECORD_LIMIT} are the most")
+        if not size and kind != APPLICATION_DATA:
+            raise Malformed("an empty record")
+        if len(stream) - 5 < size:
+            return None
+        found = Record(kind, version, bytes(stream[5 : 5 + size]))
+        del stream[: 5 + size]
         return found
 
 
@@ -155,24 +158,26 @@ class Messages:
     """Puts handshake messages together from the records that carry them, or parts of them."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._stream = bytearray()
 
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that the content of one more record completes.
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Take the content of one more record; the messages that are whole now, each in its turn.
 
         Raises:
             Malformed: one that is too long.
         """
-        stream = self._rest + data
-        found = []
-        at = 0
-        while len(stream) - at >= 4:
-            kind, size = stream[at], int.from_bytes(stream[at + 1 : at + 4], "big")
-            if size > MESSAGE_LIMIT:
-                raise Malformed(f"a handshake message of {size} bytes; {MESSAGE_LIMIT} are the most")
-            if len(stream) - at - 4 < size:
-                break
-            found.append(Message(kind, stream[at + 4 : at + 4 + size]))
-            at += 4 + size
-        self._rest = stream[at:]
+        self._stream += data
+        return iter(self._next, None)
+
+    def _next(self) -> Message | None:
+        stream = self._stream
+        if len(stream) < 4:
+            return None
+        kind, size = stream[0], int.from_bytes(stream[1:4], "big")
+        if size > MESSAGE_LIMIT:
+            raise Malformed(f"a handshake message of {size} bytes; {MESSAGE_LIMIT} are the most")
+        if len(stream) - 4 < size:
+            return None
+        found = Message(kind, bytes(stream[4 : 4 + size]))
+        del stream[: 4 + size]
         return found

@@ -21,6 +21,10 @@ from omega_ai.data_feed.websocket.auth import Authenticator, AuthError, make_tok
 from omega_ai.data_feed.websocket.errors import ErrorCode
 from omega_ai.data_feed.websocket.messages import CHANNELS
 from omega_ai.data_feed.websocket.token_keys import StaticKeys, secret_key, signing_key
+from omega_ai.testkit.tls.flight import CERTIFICATES_LIMIT, Flight
+from omega_ai.testkit.tls.hello import EXTENDED_MASTER_SECRET, RENEGOTIATION_INFO, STATUS_REQUEST
+from omega_ai.testkit.tls.wire import Malformed
+from omega_ai.testkit.zoo.showing import Showing
 from omega_ai.tests.property.test_parsers import check as check_events
 from omega_ai.tests.property.venue_messages import DOCUMENTED, REST
 from omega_ai.tests.unit.client.fake_port import Table
@@ -335,6 +339,27 @@ def _tokens() -> list[bytes]:
     ]
 
 
+# ------------------------------------------------------------------ TLS
+
+_ASKED = {STATUS_REQUEST: b"", RENEGOTIATION_INFO: b"", EXTENDED_MASTER_SECRET: b""}
+
+
+def tls_flight(data: bytes) -> None:
+    """What a TLS 1.2 server says first: read, or refused in words, wherever it is cut."""
+    seen = []
+    for size in (0, 7):
+        flight = Flight()
+        try:
+            for piece in _pieces(data, size):
+                flight.feed(piece)
+            refused = ""
+        except Malformed as error:
+            refused = str(error)
+        assert len(flight.certificates) <= CERTIFICATES_LIMIT
+        seen.append((flight.hello, flight.certificates, flight.staple, flight.alert, flight.done, refused))
+    assert seen[0] == seen[1], "it makes a difference where the stream is cut"
+
+
 TARGETS: dict[str, Target] = {
     "server-frames": Target(server_frames, _streams(MASK), _FRAME_WORDS),
     "client-frames": Target(client_frames, _streams(None), _FRAME_WORDS),
@@ -351,6 +376,15 @@ TARGETS: dict[str, Target] = {
     "messages": Target(messages, _CLIENT_LINES, _JSON_WORDS),
     "client-messages": Target(client_messages, _SERVER_LINES, _JSON_WORDS),
     "venues": Target(venues, _VENUE_SEEDS, _JSON_WORDS),
+    "tls-flight": Target(
+        tls_flight,
+        (
+            Showing((b"a certificate", b"its issuer"), b"an OCSP answer").flight(bytes(32), _ASKED),
+            Showing((b"x" * 5000,)).flight(bytes(32), {}),
+            b"\x15\x03\x03\x00\x02\x02\x46",
+        ),
+        (b"\x16\x03\x03", b"\x15\x03\x03", b"\x0b\x00", b"\x16\x00\x00", b"\x0e\x00\x00\x00", b"\xff\x01"),
+    ),
     "tokens": Target(tokens, _tokens(), (b".", b"=", b"-", b"_", b"eyJhbGciOiJub25lIn0", b"\0", b" ")),
 }
 """Everything that is fuzzed, by name."""

@@ -68,12 +68,15 @@ def streams() -> st.SearchStrategy[bytes]:
 def outcome(make: Callable[[], Any], pieces: list[bytes]) -> object:
     """What a reader has seen in the end."""
     reader = make()
+    refused = ""
+    handed_out: list[object] = []
     try:
         for piece in pieces:
-            reader.feed(piece)
+            handed_out += reader.feed(piece) or ()
     except Malformed as error:
-        return str(error)
-    return [getattr(reader, name, None) for name in ("hello", "certificates", "staple", "alert", "done")]
+        refused = str(error)
+    seen = [getattr(reader, name, None) for name in ("hello", "certificates", "staple", "alert", "done")]
+    return refused, handed_out, seen
 
 
 @settings(deadline=None, max_examples=150)

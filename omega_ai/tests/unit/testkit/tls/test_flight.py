@@ -51,6 +51,11 @@ def test_what_was_not_asked_for_is_not_said() -> None:
     assert not flight.hello.extended_master_secret
 
 
+def test_what_follows_the_end_is_not_looked_at() -> None:
+    """Whether it comes with it or later."""
+    assert read_1_2(SHOWING.flight(RANDOM, ASKED) + b"rubbish").done
+
+
 def test_a_fatal_alert_ends_it_and_a_warning_does_not() -> None:
     """What comes after the end is not looked at."""
     flight = read_1_2(record(ALERT, b"\x01\x70"))

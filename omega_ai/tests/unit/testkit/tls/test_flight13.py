@@ -107,7 +107,7 @@ def test_what_does_not_belong_there_is_refused(data: bytes, words: str) -> None:
 def test_a_record_that_was_altered_is_refused(authority: Authority) -> None:
     """Whatever is said under the keys must be whole."""
     shown = Flight13(RANDOM, "localhost")
-    records = Records().feed(MemoryServer(right(authority)).answer(shown.opening))
+    records = list(Records().feed(MemoryServer(right(authority)).answer(shown.opening)))
     first = next(item for item in records if item.kind == APPLICATION_DATA)
     shown.feed(b"".join(record(item.kind, item.data) for item in records if item.kind != APPLICATION_DATA))
     with pytest.raises(Malformed, match="cannot be decrypted"):

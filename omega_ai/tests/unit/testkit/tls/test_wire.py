@@ -58,7 +58,7 @@ class TestRecords:
     def test_it_does_not_matter_where_the_stream_is_cut(self) -> None:
         """Byte by byte, or at once."""
         stream = record(HANDSHAKE, b"abc") + record(ALERT, b"\x02\x28") + record(APPLICATION_DATA, b"")
-        whole = Records().feed(stream)
+        whole = list(Records().feed(stream))
         assert [(item.kind, item.data) for item in whole] == [
             (HANDSHAKE, b"abc"),
             (ALERT, b"\x02\x28"),
@@ -82,7 +82,15 @@ class TestRecords:
     def test_what_is_none_is_refused_at_once(self, data: bytes, words: str) -> None:
         """Before more of it is waited for."""
         with pytest.raises(Malformed, match=words):
-            Records().feed(data)
+            list(Records().feed(data))
+
+
+def test_what_came_before_rubbish_is_handed_out() -> None:
+    """Also in the same piece: where a stream is cut makes no difference."""
+    records = Records().feed(record(ALERT, b"\x02\x28") + b"rubbish")
+    assert next(records).data == b"\x02\x28"
+    with pytest.raises(Malformed, match="no TLS record"):
+        next(records)
 
 
 class TestMessages:
@@ -100,4 +108,4 @@ class TestMessages:
     def test_one_that_is_too_long_is_refused_by_its_head(self) -> None:
         """Not when it is there."""
         with pytest.raises(Malformed, match=f"a handshake message of {MESSAGE_LIMIT + 1} bytes"):
-            Messages().feed(b"\x0b" + (MESSAGE_LIMIT + 1).to_bytes(3, "big"))
+            list(Messages().feed(b"\x0b" + (MESSAGE_LIMIT + 1).to_bytes(3, "big")))
