@@ -10,8 +10,9 @@ from zlib import crc32
 from omega_ai.core.websocket.close import NORMAL
 from omega_ai.core.websocket.frames import TEXT, apply_mask, build_frame, text_frame
 from omega_ai.testkit.load.accounts import Arrival, Stream
-from omega_ai.testkit.load.link import BACKLOG_LIMIT, IDLE, OPEN, Link
+from omega_ai.testkit.load.link import Link
 from omega_ai.testkit.load.stamps import Maker, Mark, pack_crc, pack_numbers, read_fixed
+from omega_ai.testkit.load.wire import BACKLOG_LIMIT, IDLE, OPEN
 
 if TYPE_CHECKING:
     from omega_ai.testkit.load.group import GroupRun

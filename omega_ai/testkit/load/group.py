@@ -8,12 +8,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from omega_ai.testkit.load.clients import Client, EchoClient, PublishClient
-from omega_ai.testkit.load.link import CLOSING, IDLE, OPEN
 from omega_ai.testkit.load.listeners import ListenClient, Marks
 from omega_ai.testkit.load.plan import Group, PlanError, Role
 from omega_ai.testkit.load.shapes import Constant, times
 from omega_ai.testkit.load.stamps import WIDTH, Maker, Template, lead_of, padding_of
 from omega_ai.testkit.load.tally import Accounts, Delivery
+from omega_ai.testkit.load.wire import CLOSING, IDLE, OPEN
 
 if TYPE_CHECKING:
     from omega_ai.testkit.load.room import Room

@@ -1,4 +1,4 @@
-"""One client's connection: a non-blocking socket, TLS if need be, the handshakes, frames in and out.
+"""One client's connection: frames in and out, from its opening (``entry``) to its end.
 
 Its own, and not the engine of ``core.websocket``, for one reason: a generator must send and take thousands of
 messages in a turn, and for that it keeps no transport, no buffer and no task for a connection, and takes all
@@ -8,93 +8,28 @@ opcodes, wrong fragments and too large messages end the connection and count as 
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
-import socket
 import ssl
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from omega_ai.core.websocket.assembler import MessageAssembler
 from omega_ai.core.websocket.close import ABNORMAL, NORMAL, PROTOCOL_ERROR, ProtocolError, parse_close_payload
 from omega_ai.core.websocket.frames import BINARY, CLOSE, PING, PONG, build_frame, close_payload
-from omega_ai.core.websocket.handshake import (
-    RESPONSE_LIMIT,
-    HandshakeError,
-    check_response,
-    new_key,
-    parse_response,
-)
+from omega_ai.testkit.load.entry import Entry, in_words
 from omega_ai.testkit.load.poller import READ, WRITE
-
-if TYPE_CHECKING:
-    from omega_ai.testkit.load.room import Door, Room
-
-IDLE: Final = 0
-CONNECTING: Final = 1
-SECURING: Final = 2
-ASKING: Final = 3
-OPEN: Final = 4
-CLOSING: Final = 5
-"""We have sent a close frame; what still comes is taken."""
+from omega_ai.testkit.load.wire import ASKING, CLOSING, CONNECTING, OPEN, SECURING
 
 READ_BYTES: Final = 65_536
 MESSAGE_LIMIT: Final = 64 << 20
-BACKLOG_LIMIT: Final = 8 << 20
-"""Bytes that wait for one server connection that does not read; beyond, messages are not sent."""
 
 _GONE: Final = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN, errno.ESHUTDOWN}
-_WAITING: Final = {errno.EINPROGRESS, errno.EAGAIN, errno.EWOULDBLOCK, errno.EALREADY}
-
-LINK_SLOTS: Final = (
-    "_assembler",
-    "_bio",
-    "_need",
-    "_rest",
-    "_watched",
-    "backlog",
-    "deadline",
-    "door",
-    "fd",
-    "intended",
-    "key",
-    "pause_ns",
-    "room",
-    "sock",
-    "state",
-)
 
 
-class Link:
+class Link(Entry):
     """Override ``opened``, ``take``, ``message`` and ``ended``."""
 
-    __slots__ = LINK_SLOTS
-
-    def __init__(self, room: Room) -> None:
-        self.room = room
-        self.state = IDLE
-        self.sock: socket.socket | None = None
-        self.fd = -1
-        self.key = b""
-        self.door: Door | None = None
-        self.intended = 0
-        """When this connection was to be made: ns since the start."""
-        self.deadline = 0
-        self.backlog: bytearray | None = None
-        self.pause_ns = 0
-        """How long nothing is read after each read: a slow reader."""
-        self._bio: _Bio | None = None
-        self._assembler: MessageAssembler | None = None
-        self._rest: bytearray | None = None
-        self._need = 0
-        self._watched = 0
-
-    # What happens.
-
-    def opened(self, now: int) -> None:
-        """The handshake is complete."""
-        raise NotImplementedError
+    __slots__ = ()
 
     def take(self, data: bytes, now: int) -> int:
         """Bytes came: whole frames and perhaps the beginning of one; returns how many were taken."""
@@ -103,120 +38,6 @@ class Link:
     def message(self, payload: bytes, now: int) -> None:
         """A data message came."""
         raise NotImplementedError
-
-    def ended(self, now: int, code: int | None) -> None:
-        """The connection is over: ``code`` is the server's close code; None: it was never open, and
-        counted."""
-        raise NotImplementedError
-
-    # Connecting.
-
-    def connect(self, door: Door, source: str | None, intended: int, now: int) -> None:
-        """Begin; ``opened`` or ``ended`` follows."""
-        room = self.room
-        self.door, self.intended = door, intended
-        self.state = CONNECTING
-        self.deadline = now + room.connect_timeout
-        try:
-            self.sock = sock = socket.socket(door.family, socket.SOCK_STREAM | room.socket_flags)
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if source is not None:
-                room.bind(sock, source)
-            problem = sock.connect_ex(door.address)
-        except OSError as error:
-            self.refuse(f"tcp: {_say(error.errno)}", now)
-            return
-        if problem and problem not in _WAITING:
-            self.refuse(f"tcp: {_say(problem)}", now)
-            return
-        self.fd = sock.fileno()
-        room.links[self.fd] = self
-        self._watched = WRITE
-        room.poller.add(self.fd, WRITE)
-
-    def refuse(self, kind: str, now: int) -> None:
-        """There will be no connection."""
-        room = self.room
-        room.recorder.counts.refused += 1
-        room.recorder.error(kind)
-        self._drop()
-        self.ended(now, None)
-
-    def expired(self, now: int) -> None:
-        """The deadline has passed."""
-        if CONNECTING <= self.state <= ASKING:
-            stage = ("TCP", "TLS", "WebSocket handshake")[self.state - CONNECTING]
-            self.refuse(f"timeout: {stage}", now)
-        elif self.state == CLOSING:
-            self._over(now, ABNORMAL)
-
-    def _connected(self, now: int) -> None:
-        sock, door = self.sock, self.door
-        assert sock is not None  # noqa: S101 - it is connecting
-        assert door is not None  # noqa: S101
-        problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if problem:
-            self.refuse(f"tcp: {_say(problem)}", now)
-            return
-        self._watch(READ)
-        if door.tls is None:
-            self._ask()
-            return
-        self.state = SECURING
-        self._bio = _Bio(door.tls, door.hostname)
-        self._secure(now)
-
-    def _secure(self, now: int) -> None:
-        bio = self._bio
-        assert bio is not None  # noqa: S101 - it is secured
-        try:
-            done = bio.handshake()
-        except ssl.SSLError as error:
-            self.refuse(f"tls: {error.reason or error}", now)
-            return
-        self._put(bio.outgoing.read())
-        if done and self.sock is not None:
-            self._ask()
-
-    def _ask(self) -> None:
-        self.state = ASKING
-        door = self.door
-        assert door is not None  # noqa: S101 - it is connected
-        self.key = new_key(os.urandom(16)).encode("ascii")
-        self.write(door.request(self.key))
-
-    def _answered(self, data: bytes, now: int) -> bytes | None:
-        """Bytes of the server's answer; what follows it, once it is whole and right."""
-        if self._rest is not None:
-            data, self._rest = bytes(self._rest) + data, None
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > RESPONSE_LIMIT:
-                self.refuse("handshake: the answer's head is too long", now)
-            else:
-                self._rest = bytearray(data)
-            return None
-        room, door = self.room, self.door
-        assert door is not None  # noqa: S101 - it is connected
-        try:
-            response = parse_response(data[:end])
-            check_response(response, self.key.decode(), subprotocols=room.subprotocols)
-        except HandshakeError as error:
-            status = None if error.response is None else error.response.status
-            reason = error.reason if status in (None, 101) else f"HTTP {status}"
-            room.recorder.example("refused", f"{error.reason} {data[end + 4 : end + 120]!r}")
-            self.refuse(f"handshake: {reason[:80]}", now)
-            return None
-        self.state = OPEN
-        recorder = room.recorder
-        recorder.counts.connected += 1
-        recorder.connect.record(now - self.intended)
-        recorder.open += 1
-        recorder.most_open = max(recorder.most_open, recorder.open)
-        self.key = room.mask_key()
-        self.opened(now)
-        return data[end + 4 :]
 
     # Reading.
 
@@ -363,69 +184,15 @@ class Link:
             self._assembler = None
             self.message(whole[1], now)
 
-    # Writing.
-
-    def write(self, data: bytes) -> None:
-        """Send, or keep what the kernel does not take; how much waits is ``len(backlog)``."""
-        bio, sock = self._bio, self.sock
-        self.room.recorder.counts.bytes_sent += len(data)
-        sent = 0
-        if bio is not None:
-            bio.object.write(data)
-            data = bio.outgoing.read()
-        elif sock is not None and self.backlog is None:
-            try:
-                sent = sock.send(data)
-            except OSError:
-                sent = 0  # said again by what follows
-            if sent == len(data):
-                return
-        self._put(data[sent:])
-
-    def _put(self, data: bytes) -> None:
-        sock = self.sock
-        if sock is None or not data:
-            return
-        sent = 0
-        if self.backlog is None:
-            try:
-                sent = sock.send(data)
-                if sent == len(data):
-                    return
-            except (BlockingIOError, InterruptedError):
-                pass
-            except OSError:
-                return  # reading tells what happened, after what came before it
-            self.backlog = bytearray()
-            self._watch(self._watched | WRITE)
-        self.backlog += data[sent:]
-        self.room.recorder.backlog += len(data) - sent
-
-    def _flush(self) -> None:
-        sock, backlog = self.sock, self.backlog
-        if sock is None or backlog is None:
-            return
-        try:
-            sent = sock.send(backlog)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self.room.recorder.backlog -= len(backlog)
-            self.backlog = None
-            self._watch(READ)
-            return
-        self.room.recorder.backlog -= sent
-        del backlog[:sent]
-        if not backlog:
-            self.backlog = None
-            self._watch(self._watched & ~WRITE)
-
-    def _watch(self, events: int) -> None:
-        if events != self._watched:
-            self._watched = events
-            self.room.poller.change(self.fd, events)
-
     # Ending.
+
+    def expired(self, now: int) -> None:
+        """The deadline has passed."""
+        if CONNECTING <= self.state <= ASKING:
+            stage = ("TCP", "TLS", "WebSocket handshake")[self.state - CONNECTING]
+            self.refuse(f"timeout: {stage}", now)
+        elif self.state == CLOSING:
+            self._over(now, ABNORMAL)
 
     def close(self, now: int) -> None:
         """Say good-bye; ``ended`` follows when the server has answered, or has not in time."""
@@ -461,10 +228,10 @@ class Link:
 
     def _broken(self, error: OSError, now: int) -> None:
         if self.state < OPEN:
-            self.refuse(f"tcp: {_say(error.errno)}", now)
+            self.refuse(f"tcp: {in_words(error.errno)}", now)
             return
         if error.errno not in _GONE and self.state == OPEN:
-            self.room.recorder.error(f"tcp: {_say(error.errno)}")
+            self.room.recorder.error(f"tcp: {in_words(error.errno)}")
         self._over(now, ABNORMAL)
 
     def _over(self, now: int, code: int) -> None:
@@ -472,41 +239,3 @@ class Link:
         mine = self.state == CLOSING
         self._drop()
         self.ended(now, NORMAL if mine else code)
-
-    def _drop(self) -> None:
-        room = self.room
-        if self.fd >= 0:
-            room.poller.remove(self.fd)
-            room.links.pop(self.fd, None)
-            self.fd = -1
-        if self.sock is not None:
-            with contextlib.suppress(OSError):
-                self.sock.close()
-            self.sock = None
-        if self.backlog is not None:
-            room.recorder.backlog -= len(self.backlog)
-        self.state = IDLE
-        self.backlog = self._rest = self._bio = self._assembler = None
-        self._watched = 0
-
-
-class _Bio:
-    """TLS between two buffers in memory."""
-
-    __slots__ = ("incoming", "object", "outgoing")
-
-    def __init__(self, context: ssl.SSLContext, hostname: str) -> None:
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.object = context.wrap_bio(self.incoming, self.outgoing, server_hostname=hostname)
-
-    def handshake(self) -> bool:
-        """One step; whether it is done."""
-        try:
-            self.object.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        return True
-
-
-def _say(number: int | None) -> str:
-    return os.strerror(number).lower() if number else "unknown error"

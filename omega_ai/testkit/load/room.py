@@ -18,11 +18,12 @@ from omega_ai.core.client_tls import client_context
 from omega_ai.core.clock import SystemClock
 from omega_ai.core.websocket.handshake import build_request
 from omega_ai.testkit.connection import Address
-from omega_ai.testkit.load.link import IDLE, OPEN, Link
+from omega_ai.testkit.load.link import Link
 from omega_ai.testkit.load.plan import LoadPlan, Role
 from omega_ai.testkit.load.poller import Poller
 from omega_ai.testkit.load.recorder import Recorder
 from omega_ai.testkit.load.stamps import MARK
+from omega_ai.testkit.load.wire import IDLE, OPEN
 from omega_ai.testkit.load.wording import Wording
 
 if TYPE_CHECKING:

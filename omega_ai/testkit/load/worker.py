@@ -23,7 +23,6 @@ from msgspec import Struct
 from omega_ai.core.certificates import CertificateError
 from omega_ai.testkit.connection import ConnectFailed
 from omega_ai.testkit.load.group import GroupRun
-from omega_ai.testkit.load.link import OPEN
 from omega_ai.testkit.load.plan import LoadPlan, PlanError
 from omega_ai.testkit.load.poller import READ, open_poller
 from omega_ai.testkit.load.recorder import cpu_seconds, rss_bytes
@@ -37,6 +36,7 @@ from omega_ai.testkit.load.tally import (
     coarsen,
     worst,
 )
+from omega_ai.testkit.load.wire import OPEN
 
 COALESCE_NS: Final = 50_000
 """What is due within so short a time after a turn waits for the next turn: it spares the processor more
