@@ -39,7 +39,7 @@ def highest_of(cell: int) -> int:
     return lowest_of(cell + 1) - 1
 
 
-class Histogram(Struct):
+class Histogram(Struct, omit_defaults=True):
     """How often values were seen. Whatever is done to it, the counts stay whole numbers.
 
     ``cells`` maps a cell (see ``cell_of``) to how many values fell into it; an empty histogram has minimum

@@ -6,17 +6,23 @@ of monotonic time since the start of the run, unless they say otherwise; those n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from omega_ai.core.packing import PackingError, pack_pairs, unpack_pairs
 from omega_ai.testkit.verdict import Verdict, combine
 
-FORMAT = 1
-"""Number of this format; a result with another one is refused."""
+FORMAT = 2
+"""Number of this format. Since 2, the buckets of histograms are packed into texts."""
+READABLE: Final = (1, 2)
+"""Formats that are read; a result with another one is refused."""
+SHOWN_PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 100.0)
+"""Of each histogram that stand in a file, for those who read it without us."""
 
 
 class ResultError(ValueError):
@@ -258,8 +264,15 @@ class RunResult(Struct, frozen=True, kw_only=True):
         return tuple(case for suite in self.suites for case in suite.cases)
 
     def to_json(self) -> bytes:
-        """Indented JSON; ``from_json`` takes it back."""
-        return msgspec.json.format(_encode(self), indent=2) + b"\n"
+        """Indented JSON, rows of numbers on one line; ``from_json`` takes it back."""
+        plain = msgspec.to_builtins(self)
+        for name, histogram in self.histograms.items():
+            plain["histograms"][name] |= {
+                "buckets": pack_pairs(histogram.buckets),
+                "percentiles": {f"{at:g}": histogram.percentile(at) for at in SHOWN_PERCENTILES},
+            }
+        text = msgspec.json.format(_encode(plain), indent=2)
+        return _ROWS.sub(_joined, _ROW.sub(_joined, text)) + b"\n"
 
     @classmethod
     def from_json(cls, data: bytes) -> RunResult:
@@ -270,15 +283,35 @@ class RunResult(Struct, frozen=True, kw_only=True):
         """
         try:
             version = msgspec.json.decode(data, type=_Format).format
-            if version != FORMAT:
-                raise ResultError(f"it has format {version!r}, and this version reads format {FORMAT}")
-            return _decode(data)
-        except msgspec.DecodeError as error:
+            if version not in READABLE:
+                known = " and ".join(map(str, READABLE))
+                raise ResultError(f"it has format {version!r}, and this version reads formats {known}")
+            if version == FORMAT:
+                return _unpacked(msgspec.json.decode(data))
+            return msgspec.structs.replace(_decode(data), format=FORMAT)
+        except (msgspec.DecodeError, PackingError) as error:
             raise ResultError(f"it is no result of omega test: {error}") from None
+
+
+def _unpacked(plain: dict[str, Any]) -> RunResult:
+    histograms = plain.get("histograms")
+    for histogram in histograms.values() if isinstance(histograms, dict) else ():
+        if isinstance(histogram, dict) and isinstance(packed := histogram.get("buckets"), str):
+            histogram["buckets"] = unpack_pairs(packed)
+    return msgspec.convert(plain, RunResult)
 
 
 class _Format(Struct):
     format: int | None = None
+
+
+_ROW: Final = re.compile(rb"\[\n([-+0-9.eE,\s]+?)\n *\]")
+_ROWS: Final = re.compile(rb"\[\n((?: *\[[-+0-9.eE, ]*\],?\n)+) *\]")
+"""Arrays of numbers, and of such arrays. A line break stands between values, and never in one."""
+
+
+def _joined(match: re.Match[bytes]) -> bytes:
+    return b"[" + b" ".join(match[1].split()) + b"]"
 
 
 _encode = msgspec.json.Encoder().encode

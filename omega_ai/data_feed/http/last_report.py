@@ -1,7 +1,7 @@
 """The newest result of ``omega test``, as far as the page shows it: a verdict, counts, and what failed.
 
-The feed knows nothing of the testkit. It reads the few fields that it needs of ``result.json`` (format 1),
-and takes whatever else stands there for granted.
+The feed knows nothing of the testkit. It reads the few fields that it needs of ``result.json`` (formats 1 and
+2), and takes whatever else stands there for granted.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Target(Struct):
 class _Result(Struct):
     target: _Target
     started: str
-    format: Literal[1]
+    format: Literal[1, 2]
     duration_s: float = 0.0
     suites: list[_Suite] = []
     thresholds: list[_Threshold] = []

@@ -60,7 +60,7 @@ def curves(tally: Tally) -> list[TimeSeries]:
 
     def note(name: str, unit: str, at: float, value: float | None) -> None:
         if value is not None:
-            points.setdefault((name, unit), []).append((at, value))
+            points.setdefault((name, unit), []).append((round(at, 6), float(f"{value:.6g}")))
 
     for window in tally.windows:
         at, length = window.start_s, window.duration_s

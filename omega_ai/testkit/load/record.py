@@ -12,12 +12,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from omega_ai.core.hdr import decode_cells, encode_cells
+from omega_ai.core.histogram import Histogram
+from omega_ai.core.packing import PackingError
 from omega_ai.testkit.load.cases import SUITE, connected, delivered, grown
 from omega_ai.testkit.load.curves import curves, histograms, named, worth_showing
 from omega_ai.testkit.load.judging import judge_all
 from omega_ai.testkit.load.measured import TIMES, cut, of_run, of_window
 from omega_ai.testkit.load.plan import LoadPlan
-from omega_ai.testkit.load.tally import Tally, merge
+from omega_ai.testkit.load.tally import HISTOGRAMS, Tally, Window, merge
 from omega_ai.testkit.load.thresholds import parse_threshold
 from omega_ai.testkit.load.validity import problems
 from omega_ai.testkit.result import (
@@ -64,21 +67,66 @@ class LoadRecord(Struct, frozen=True, kw_only=True):
         )
 
     def to_builtins(self) -> dict[str, Any]:
-        """Plain dicts and lists, for JSON."""
+        """Plain dicts and lists, for JSON; histograms as short texts (``core.hdr``)."""
         plain: dict[str, Any] = msgspec.to_builtins(self, str_keys=True)
+        for window, shown in zip(_windows(self.tally), _plain_windows(plain), strict=True):
+            shown |= {name: _packed(getattr(window, name)) for name in HISTOGRAMS}
         return plain
 
     @classmethod
     def from_builtins(cls, plain: object) -> LoadRecord:
-        """What ``to_builtins`` gave.
+        """What ``to_builtins`` gave, or an earlier version of it, in which histograms were not packed.
 
         Raises:
             JoinError: it is no record.
         """
         try:
-            return msgspec.convert(plain, cls, str_keys=True)
-        except msgspec.ValidationError as error:
+            return msgspec.convert(_with_histograms(plain), cls, str_keys=True)
+        except (msgspec.ValidationError, PackingError, KeyError, TypeError, ValueError) as error:
             raise JoinError(f"its load record cannot be read: {error}") from None
+
+
+def _windows(tally: Tally) -> list[Window]:
+    return [tally.total, *tally.windows]
+
+
+def _plain_windows(plain: Any) -> list[dict[str, Any]]:
+    tally = plain["tally"]
+    return [tally["total"], *tally["windows"]]
+
+
+def _packed(histogram: Histogram) -> dict[str, Any]:
+    """What is not exact in HdrHistogram's form stands beside it."""
+    if not histogram:
+        return {}
+    return {
+        "hdr": encode_cells(histogram.cells),
+        "total": histogram.total,
+        "minimum": histogram.minimum,
+        "maximum": histogram.maximum,
+    }
+
+
+def _unpacked(plain: Any) -> Any:
+    if not isinstance(plain, dict) or "hdr" not in plain:
+        return plain
+    cells = decode_cells(plain["hdr"])
+    return {
+        "cells": cells,
+        "count": sum(cells.values()),
+        **{name: plain[name] for name in ("total", "minimum", "maximum")},
+    }
+
+
+def _with_histograms(plain: Any) -> Any:
+    """A record as it was read, with its histograms unpacked; what was read stays as it is."""
+
+    def window(shown: dict[str, Any]) -> dict[str, Any]:
+        return {**shown, **{name: _unpacked(shown[name]) for name in HISTOGRAMS}}
+
+    tally = plain["tally"]
+    windows = [window(shown) for shown in tally["windows"]]
+    return {**plain, "tally": {**tally, "total": window(tally["total"]), "windows": windows}}
 
 
 class Parts(Struct, frozen=True, kw_only=True):

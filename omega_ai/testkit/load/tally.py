@@ -21,7 +21,7 @@ OFFENDERS = 10
 """Worst clients that are named for each kind of anomaly."""
 
 
-class Counts(Struct, kw_only=True):
+class Counts(Struct, kw_only=True, omit_defaults=True):
     """How often things happened. All add up over windows, workers and shards."""
 
     intended: int = 0
@@ -67,7 +67,7 @@ class Counts(Struct, kw_only=True):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class Window(Struct, kw_only=True):
+class Window(Struct, kw_only=True, omit_defaults=True):
     """What happened in ``duration_s`` seconds from ``start_s`` on. What is sent counts when it is sent,
     what comes when it comes.
     """
@@ -121,7 +121,7 @@ class Offender(Struct, frozen=True, kw_only=True):
     """What happened the first time."""
 
 
-class Delivery(Struct, frozen=True, kw_only=True):
+class Delivery(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The account of all messages, settled: each that was due to come is in exactly one of these."""
 
     due: int = 0
@@ -140,7 +140,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Came although nobody sent it, or to whom it was not meant."""
 
 
-class Accounts(Struct, kw_only=True):
+class Accounts(Struct, kw_only=True, omit_defaults=True):
     """What the parts of a run must keep until they are joined, so that every message is accounted for
     exactly.
 

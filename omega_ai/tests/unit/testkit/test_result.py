@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omega_ai.testkit.result import Distribution, ResultError, RunResult, SuiteResult
+from omega_ai.testkit.result import Distribution, ResultError, RunResult, SuiteResult, TimeSeries
 from omega_ai.testkit.verdict import Verdict
 from omega_ai.tests.unit.testkit.results import case, run
 
@@ -51,13 +54,45 @@ def test_json_comes_back_equal() -> None:
     assert RunResult.from_json(result.to_json()) == result
 
 
+def test_a_file_of_the_format_before_is_read() -> None:
+    """In it, buckets were written out."""
+    result = run(case("a.x", Verdict.FAIL), histograms={"latency": Distribution.of([1, 2, 2, 3])})
+    old = msgspec.json.encode(msgspec.structs.replace(result, format=1))
+    assert b"[2,2]" in old
+    assert RunResult.from_json(old) == result
+
+
+def test_a_file_is_short_and_can_be_read_by_people() -> None:
+    """Rows of numbers are on one line; percentiles stand beside what is packed."""
+    series = TimeSeries(name="a", unit="s", points=tuple((n / 2, n * 1.5e-9) for n in range(100)))
+    text = run(
+        histograms={"latency": Distribution.of(range(10_000))},
+        series=(series, TimeSeries(name="[ 1, 2 ]", unit="s", points=())),
+    ).to_json()
+    plain = json.loads(text)
+    assert plain["histograms"]["latency"]["percentiles"] == {
+        "50": 4999,
+        "90": 8999,
+        "99": 9899,
+        "99.9": 9989,
+        "100": 9999,
+    }
+    assert plain["series"][0]["points"] == [list(point) for point in series.points]
+    assert plain["series"][1]["name"] == "[ 1, 2 ]"
+    assert len(text) < 8000
+    assert max(map(len, text.splitlines()[:20])) < 200
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         (b"", "no result"),
-        (b"{}", "format None"),
+        (b"{}", "format None, and this version reads formats 1 and 2"),
         (b'{"format":99}', "format 99"),
         (b'{"format":1}', "no result"),
+        (b'{"format":2}', "no result"),
+        (b'{"format":2,"histograms":{"x":{"buckets":"!"}}}', "no base64"),
+        (b'{"format":2,"histograms":[1]}', "no result"),
     ],
 )
 def test_what_is_no_result_is_refused(data: bytes, words: str) -> None:

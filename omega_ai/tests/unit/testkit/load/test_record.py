@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -66,6 +67,45 @@ def test_a_run_that_went_well_passes() -> None:
     assert units["received"] == "messages/s"
     assert units["open"] == "connections"
     assert LoadRecord.from_builtins(RunResult.from_json(result.to_json()).load) == record
+
+
+def test_histograms_are_short_in_a_file_and_come_back_exactly() -> None:
+    """Three seconds of a thousand messages a second, no two latencies alike."""
+    rng = random.Random(4)
+    plan = msgspec.structs.replace(PLAN, duration_s=3.0, phases=())
+    record = _run(Modelled(capacity=1000), plan)
+    for window in (record.tally.total, *record.tally.windows):
+        window.latency = Histogram.of(int(rng.lognormvariate(14, 1)) for _ in range(1000))
+    data = _result(record).to_json()
+    assert len(data) < 30_000
+    again = LoadRecord.from_builtins(RunResult.from_json(data).load)
+    assert again == record
+    assert again.tally.total.latency.total == record.tally.total.latency.total
+
+
+def test_a_record_of_before_is_read() -> None:
+    """In it, cells were written out one by one."""
+    record = _run(Modelled(capacity=1000))
+    old = msgspec.to_builtins(record, str_keys=True)
+    assert old["tally"]["total"]["latency"]["cells"]
+    assert LoadRecord.from_builtins(old) == record
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda plain: plain["tally"]["total"]["latency"].update(hdr="HISTFAAA"),
+        lambda plain: plain["tally"]["total"]["latency"].pop("total"),
+        lambda plain: plain["tally"]["windows"].append("no window"),
+        lambda plain: plain.pop("tally"),
+    ],
+)
+def test_a_damaged_record_is_refused(harm: Callable[[dict[str, Any]], object]) -> None:
+    """In a sentence, whatever is wrong with it."""
+    plain = _run(Modelled(capacity=1000)).to_builtins()
+    harm(plain)
+    with pytest.raises(JoinError, match="cannot be read"):
+        LoadRecord.from_builtins(plain)
 
 
 def test_a_secret_stays_out_of_files() -> None:
