@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 from cyclopts import Parameter
 
 from omega_ai import __version__
@@ -25,9 +26,12 @@ from omega_ai.cli.terminal import command_line, console, say
 from omega_ai.core.certificates import CertificateError
 from omega_ai.core.timestamps import format_utc, parse_utc
 from omega_ai.testkit.connection import Address, ConnectFailed
+from omega_ai.testkit.experiment.model import FaultStep
 from omega_ai.testkit.load.building import Wish, parse_rate, parse_shard, planned
 from omega_ai.testkit.load.cases import WARM_UP
+from omega_ai.testkit.load.disturbance import steps_here
 from omega_ai.testkit.load.engine import LoadError
+from omega_ai.testkit.load.fault_text import parse_fault
 from omega_ai.testkit.load.plan import LoadPlan, PlanError
 from omega_ai.testkit.load.record import LoadRecord, result_parts
 from omega_ai.testkit.load.scenario import ScenarioError, load_scenario
@@ -59,6 +63,7 @@ def load(
     scale_rate: float = 1.0,
     scale_time: float = 1.0,
     threshold: tuple[str, ...] = (),
+    fault: tuple[str, ...] = (),
     find: tuple[str, ...] = (),
     stress: Annotated[bool, Parameter(negative="")] = False,
     soak: Annotated[bool, Parameter(negative="")] = False,
@@ -111,6 +116,8 @@ def load(
         scale_time: So many times its length.
         threshold: A bound that must hold (repeatable), such as 'latency.p99 < 5ms', 'lost == 0' or
             'each 10s: errors == 0 or stop'.
+        fault: Something to break on purpose (repeatable): 'latency:latency=100 at 10s for 5s', written as the
+            toxics of omega proxy are; or 'pause at 10s for 2s', which is done to --server-pid.
         find: Search for the highest rate at which this bound holds (repeatable): 'latency.p99 < 10ms'.
         stress: Raise the rate until the server breaks; say what broke first, and whether it recovers.
         soak: End with a verdict on growth of memory, descriptors and latency.
@@ -162,6 +169,9 @@ def load(
             parse_threshold(text)
         if stress and find:
             raise PlanError("--find and --stress: one after the other")
+        faults = tuple(map(parse_fault, fault))
+        if (stress or find) and faults:
+            raise PlanError("--fault: a search and a stress test break nothing on purpose")
         if (stress or find) and parts[1] > 1:
             raise PlanError("--shard: a search and a stress test are made from one machine")
         if min(scale_clients, scale_rate, scale_time) <= 0:
@@ -193,6 +203,7 @@ def load(
             fields=fields,
             profile=None if profile is None else load_profile(profile),
             thresholds=threshold,
+            faults=faults,
             view=ServerView(pid=server_pid, metrics_url=server_metrics, metric_names=server_metric),
             scale=(scale_clients, scale_rate, scale_time),
             soak=soak,
@@ -227,6 +238,7 @@ class Order:
     profile: Profile | None
     thresholds: tuple[str, ...]
     view: ServerView
+    faults: tuple[FaultStep, ...]
     metrics_port: int | None
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Of the scenario: clients, rates, time."""
@@ -285,9 +297,12 @@ def _session(order: Order, profile: Profile) -> Session:
         plan = scenario.plan(order.urls, profile, **order.fields)
         thresholds = (*scenario.thresholds, *order.thresholds)
         warm_up, soak = scenario.warm_up_s, scenario.soak
+    if order.faults:
+        plan = msgspec.structs.replace(plan, faults=(*plan.faults, *order.faults))
     if order.soak:
         soak, warm_up = True, warm_up or WARM_UP * plan.duration_s
     plan.check()
+    steps_here(plan, order.view.pid)
     return Session(
         plan=plan,
         thresholds=thresholds,
@@ -300,8 +315,11 @@ def _session(order: Order, profile: Profile) -> Session:
 
 def _somebody_came(record: LoadRecord) -> None:
     """A server that is not there at all is no server that failed."""
-    total = record.tally.total
-    if not total.counts.connected and total.errors and all(kind.startswith("tcp:") for kind in total.errors):
+    total, detours = record.tally.total, record.tally.detours
+    nobody = bool(total.errors) and all(kind.startswith("tcp:") for kind in total.errors)
+    if detours:  # it is the proxy that connects
+        nobody = all(cost.connections == cost.unreached > 0 for cost in detours)
+    if not total.counts.connected and nobody:
         worst = max(total.errors, key=total.errors.__getitem__)
         raise UsageError(
             f"{record.plan.urls[0]}: no connection came about ({worst.removeprefix('tcp: ')}).",
@@ -322,6 +340,7 @@ def result_of(record: LoadRecord, found: Probe) -> RunResult:
         suites=(parts.suite,),
         histograms=parts.histograms,
         series=parts.series,
+        fault_windows=parts.fault_windows,
         thresholds=parts.thresholds,
         invalid=parts.invalid,
         versions={

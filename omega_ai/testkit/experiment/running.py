@@ -11,10 +11,12 @@ from typing import Any, Final
 from omega_ai.testkit.case import CaseEnded, Need, NotApplicable, Outcome, judged
 from omega_ai.testkit.connection import ConnectFailed, Connection
 from omega_ai.testkit.context import Context
+from omega_ai.testkit.experiment.breaking import Undo
+from omega_ai.testkit.experiment.breaking import begin as begin_fault
 from omega_ai.testkit.experiment.judging import Shown, judge
 from omega_ai.testkit.experiment.model import Experiment, FaultStep
 from omega_ai.testkit.experiment.visitor import Backoff, Visitor
-from omega_ai.testkit.experiment.world import World, slow_handshakes
+from omega_ai.testkit.experiment.world import World
 from omega_ai.testkit.result import FaultWindow
 
 GATHER_S: Final = 10.0
@@ -43,7 +45,7 @@ class Run:
         self._listens = self._publishes or Need.FEED in met
         self._backoff = backoff
         self._tasks: list[asyncio.Task[Any]] = []
-        self._undo: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._undo: list[Undo] = []
         self._publisher: Connection | None = None
 
     async def __call__(self) -> Outcome:
@@ -108,7 +110,9 @@ class Run:
             await asyncio.sleep(wait)
         self.context.progress(step.text or step.name, None)
         start = self._seconds()
-        undo = await self._begin(step)
+        if step.act == "burst":
+            await self._burst(int(step.attributes.get("count", 200)))
+        undo = await begin_fault(step, self.world)
         if undo is not None:
             self._undo.append(undo)
         left = begin + step.end_s - clock.monotonic()
@@ -120,46 +124,6 @@ class Run:
         text = step.text or step.network or step.process or step.act or ""
         window = FaultWindow(name=step.name, start_s=start, end_s=self._seconds(), description=text)
         self.windows.append(window)
-
-    async def _begin(self, step: FaultStep) -> Callable[[], Coroutine[Any, Any, None]] | None:
-        """Break something; what mends it."""
-        proxy, machine = self.world.proxy, self.world.machine
-        if step.network is not None:
-            toxic = proxy.add(step.fault, stream=step.stream, toxicity=step.toxicity, name=step.name)
-
-            async def remove() -> None:
-                proxy.remove(toxic)
-
-            return remove
-        if step.process is not None:
-            await machine.begin(step)
-
-            async def mend() -> None:
-                await machine.end(step)
-
-            return mend
-        return await self._act(step)
-
-    async def _act(self, step: FaultStep) -> Callable[[], Coroutine[Any, Any, None]] | None:
-        proxy = self.world.proxy
-        if step.act == "reset":
-            proxy.reset_connections()
-            return None
-        if step.act == "disable":
-            await proxy.disable()
-            return proxy.enable
-        if step.act == "slow-handshakes":
-            count = int(step.attributes.get("count", 50))
-            writers = await slow_handshakes(self.world.direct, count)  # not what `reset` resets
-
-            async def close() -> None:
-                for writer in writers:
-                    writer.close()
-
-            return close
-        if step.act == "burst":
-            await self._burst(int(step.attributes.get("count", 200)))
-        return None
 
     async def _burst(self, count: int) -> None:
         for number in range(count):

@@ -21,6 +21,7 @@ class Blackhole(StreamFault, frozen=True, kw_only=True):
 
     kind = "blackhole"
     both = True
+    ends = True
 
     after: Milliseconds = 0
     one_way: bool = False

@@ -19,6 +19,7 @@ class Corrupt(StreamFault, frozen=True, kw_only=True):
 
     kind = "corrupt"
     loses = True
+    ends = True
 
     probability: Probability = 0.0001
     skip: Count = 0

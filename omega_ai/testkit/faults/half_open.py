@@ -26,6 +26,7 @@ class HalfOpen(StreamFault, frozen=True, kw_only=True):
 
     kind = "half_open"
     both = True
+    ends = True
 
     after: Milliseconds = 0
     answer: Literal["silence", "reset"] = "silence"

@@ -12,6 +12,7 @@ class LimitData(StreamFault, frozen=True, kw_only=True):
     """
 
     kind = "limit_data"
+    ends = True
 
     bytes: Count = 0
 

@@ -189,6 +189,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     loses: ClassVar[bool] = False
     """Whether bytes that were sent may fail to arrive, or arrive changed or in another order, on a connection
     that does not end by it. A fault that only ends connections loses nothing in this sense."""
+    ends: ClassVar[bool] = False
+    """Whether connections may end, or not come about, by it: at once, or as a peer rightly gives them up."""
 
     def check(self) -> None:
         """Conditions between attributes.

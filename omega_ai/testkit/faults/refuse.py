@@ -16,6 +16,7 @@ class Refuse(OpeningFault, frozen=True, kw_only=True):
     """
 
     kind = "refuse"
+    ends = True
 
     how: Literal["reset", "close"] = "reset"
 

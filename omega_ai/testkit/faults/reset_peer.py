@@ -13,6 +13,7 @@ class ResetPeer(StreamFault, frozen=True, kw_only=True):
     """
 
     kind = "reset_peer"
+    ends = True
 
     timeout: Milliseconds = 0
 

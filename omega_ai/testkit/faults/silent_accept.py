@@ -13,6 +13,7 @@ class SilentAccept(OpeningFault, frozen=True, kw_only=True):
     """
 
     kind = "silent_accept"
+    ends = True
 
     def decide(self, context: Context) -> Opening:
         """Say nothing."""

@@ -15,6 +15,7 @@ class Timeout(StreamFault, frozen=True, kw_only=True):
 
     kind = "timeout"
     loses = True
+    ends = True
 
     timeout: Milliseconds = 0
 

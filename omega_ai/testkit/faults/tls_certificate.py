@@ -19,6 +19,7 @@ class TlsCertificate(OpeningFault, frozen=True, kw_only=True):
     """
 
     kind = "tls_certificate"
+    ends = True
 
     show: CertificateKind = "expired"
 

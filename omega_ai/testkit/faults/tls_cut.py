@@ -18,6 +18,7 @@ class TlsCut(OpeningFault, frozen=True, kw_only=True):
     """
 
     kind = "tls_cut"
+    ends = True
 
     bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 0
 

@@ -23,6 +23,7 @@ class WsClose(FrameFault, frozen=True, kw_only=True):
     kind = "ws_close"
     level = "message"
     loses = True
+    ends = True
 
     code: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 1001
     reason: Annotated[str, msgspec.Meta(max_length=123)] = ""

@@ -24,6 +24,7 @@ class WsCorrupt(FrameFault, frozen=True, kw_only=True):
     kind = "ws_corrupt"
     level = "message"
     loses = True
+    ends = True
 
     bytes: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 1
     what: Literal["bytes", "digits"] = "bytes"

@@ -21,6 +21,7 @@ class WsMask(FrameFault, frozen=True, kw_only=True):
     kind = "ws_mask"
     level = "message"
     loses = True
+    ends = True
 
     what: Literal["flip", "wrong_key"] = "flip"
 

@@ -18,6 +18,7 @@ class WsNoPong(FrameFault, frozen=True, kw_only=True):
     kind = "ws_no_pong"
     level = "message"
     loses = True
+    ends = True
 
     frames: Frames = "pong"
 

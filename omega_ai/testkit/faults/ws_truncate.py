@@ -22,6 +22,7 @@ class WsTruncate(FrameFault, frozen=True, kw_only=True):
     kind = "ws_truncate"
     level = "message"
     loses = True
+    ends = True
 
     bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 1
     what: Literal["payload", "frame"] = "payload"

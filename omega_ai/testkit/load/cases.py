@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from omega_ai.testkit.load.blame import Blame, Share
 from omega_ai.testkit.load.curves import p99_series
 from omega_ai.testkit.load.drift import Drift, judge_drift
 from omega_ai.testkit.load.quantities import Dimension, shown
@@ -35,12 +36,14 @@ def delivered(record: LoadRecord) -> CaseResult:
         "unknown": Severity.UNKNOWN,
     }
     whole = record.plan.shards == 1
+    if not whole:
+        kinds["lost"] = Severity.UNKNOWN
+    blame = Blame(record.plan, record.tally)
     found = [
-        _finding(
-            record.tally, kind, count, severity if whole or kind != "lost" else Severity.UNKNOWN, delivery
-        )
+        _finding(record.tally, kind, share, severity, delivery)
         for kind, severity in kinds.items()
         if (count := getattr(delivery, kind))
+        for share in blame.of(kind, count)
     ]
     unsent = record.tally.total.counts.unsent
     if unsent:  # that they were refused, and why, is for the other case to say
@@ -54,7 +57,7 @@ def delivered(record: LoadRecord) -> CaseResult:
     if latency:
         for percent in (50, 99):
             figures[f"latency_p{percent}_ms"] = (latency.percentile(percent) or 0) / 1e6
-    return _case(
+    return made_case(
         "delivery",
         "Every message comes once, whole and in order",
         "each message that was sent comes to everybody for whom it is, once, whole, in order",
@@ -65,20 +68,32 @@ def delivered(record: LoadRecord) -> CaseResult:
     )
 
 
-def _finding(tally: Tally, kind: str, count: int, severity: Severity, delivery: Delivery) -> Finding:
+def _finding(tally: Tally, kind: str, share: Share, severity: Severity, delivery: Delivery) -> Finding:
     offenders = [item for item in tally.offenders if item.kind == kind][:5]
-    text = f"{count} of {many(delivery.due, 'message')} {kind}"
+    text = f"{share.times} of {many(delivery.due, 'message')} {kind}"
     if kind == "unknown":
-        text = f"{many(count, 'message')} on the way when a connection ended"
+        text = f"{many(share.times, 'message')} on the way when a connection ended"
     example = tally.examples.get(kind)
     if example:
         text += f", the first: {example}"
+    return _laid(kind, text, share, severity, tuple(item.client for item in offenders))
+
+
+def _laid(
+    kind: str,
+    text: str,
+    share: Share,
+    severity: Severity = Severity.FAILURE,
+    clients: tuple[str, ...] = (),
+) -> Finding:
+    """What a fault explains is no fault of the server's."""
     return Finding(
         kind=kind,
         text=text,
-        severity=severity,
-        count=count,
-        clients=tuple(item.client for item in offenders),
+        severity=Severity.NOTE if share.explained else severity,
+        count=share.times,
+        clients=clients,
+        fault=share.fault,
     )
 
 
@@ -86,24 +101,27 @@ def connected(record: LoadRecord) -> CaseResult:
     """Whether everybody got in, and stayed."""
     total = record.tally.total
     counts = total.counts
+    blame = Blame(record.plan, record.tally)
     found = [
-        Finding(kind="refused", text=f"{many(times, 'connection')} did not come about: {kind}", count=times)
+        _laid("refused", f"{many(share.times, 'connection')} did not come about: {kind}", share)
         for kind, times in sorted(total.errors.items(), key=lambda item: -item[1])[:10]
+        for share in blame.errors(kind, times)
     ]
     found += [
-        Finding(
-            kind="closed",
-            text=f"{many(times, 'connection')} ended by the server: "
+        _laid(
+            "closed",
+            f"{many(share.times, 'connection')} ended by the server: "
             + ("without a close frame" if code == 1006 else f"close code {code}"),
-            count=times,
+            share,
         )
         for code, times in sorted(total.closes.items(), key=lambda item: -item[1])[:10]
+        for share in blame.closes(code, times)
     ]
     figures = {"connections": float(counts.connected)}
     connect = total.connect.percentile(99)
     if connect is not None:
         figures["connect_p99_ms"] = connect / 1e6
-    return _case(
+    return made_case(
         "connections",
         "Everybody gets in, and stays",
         "every connection comes about, and none ends that was not closed by its client",
@@ -157,7 +175,7 @@ def grown(record: LoadRecord, *, memory: bool = True) -> CaseResult:
         why = record.absent.get("rss", "no --server-pid and no --server-metrics was given")
         found.append(Finding(kind="unknown", text=f"memory was not seen: {why}", severity=Severity.UNKNOWN))
     steady = [drift_text(drift) for drift in judged if drift.trend == "steady"]
-    return _case(
+    return made_case(
         "growth",
         "Nothing grows for ever",
         "memory, descriptors and latency are at the end what they were after the warm-up",
@@ -167,7 +185,7 @@ def grown(record: LoadRecord, *, memory: bool = True) -> CaseResult:
     )
 
 
-def _case(
+def made_case(
     name: str,
     title: str,
     expectation: str,
@@ -177,6 +195,7 @@ def _case(
     examined: int,
     figures: dict[str, float] | None = None,
 ) -> CaseResult:
+    """A case of a load run: failed, open or passed by its findings; open if nothing was examined."""
     findings = tuple(found)
     severities = {finding.severity for finding in findings}
     verdict = Verdict.PASS if examined else Verdict.UNKNOWN

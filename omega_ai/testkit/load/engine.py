@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from omega_ai.testkit.load.detour import Detour
+from omega_ai.testkit.load.disturbance import Disturbance, DisturbanceFailed, disturbed
 from omega_ai.testkit.load.plan import LoadPlan
 from omega_ai.testkit.load.tally import Tally, Window, add_window, empty_window, merge
 from omega_ai.testkit.load.worker import Done, Failed, Prepare, Ready, Reports, Seen, Start, Stop
@@ -33,20 +35,37 @@ async def run_load(
     *,
     on_window: Callable[[Window], None] | None = None,
     stop: asyncio.Event | None = None,
+    server_pid: int | None = None,
 ) -> Tally:
     """Carry ``plan`` out and give back what was seen.
 
     Args:
         plan: What to do. With ``plan.shards`` > 1, this machine's part of it.
         on_window: Called for each window in order, all workers joined, soon after it has ended.
-        stop: When set, the run stops sending at once, waits for what is on its way, and ends as usual.
+        stop: When set, the run stops sending at once, ends its faults, waits for what is on its way, and ends
+            as usual.
+        server_pid: The server's process, for those of the plan's faults that are done to it.
 
     Raises:
         PlanError: the plan cannot be carried out.
-        LoadError: a worker could not start or was killed.
+        LoadError: a worker could not start or was killed, or the faults could not be made.
     """
     plan.check()
-    crew = [_Hand(plan, worker) for worker in range(plan.workers)]
+    try:
+        async with disturbed(plan, server_pid) as disturbance:
+            return await _run(plan, disturbance, on_window, stop)
+    except DisturbanceFailed as error:
+        raise LoadError(str(error)) from None
+
+
+async def _run(
+    plan: LoadPlan,
+    disturbance: Disturbance | None,
+    on_window: Callable[[Window], None] | None,
+    stop: asyncio.Event | None,
+) -> Tally:
+    detour = None if disturbance is None else disturbance.detour
+    crew = [_Hand(plan, worker, detour) for worker in range(plan.workers)]
     stopping: asyncio.Task[None] | None = None
     try:
         async with asyncio.timeout(READY_S):
@@ -61,15 +80,20 @@ async def run_load(
         start = _start_of(plan)
         for hand in crew:
             hand.tell(Start(start))
+        if disturbance is not None:
+            disturbance.begin(start)
         if stop is not None:
-            stopping = asyncio.create_task(_stop_all(stop, crew))
+            stopping = asyncio.create_task(_stop_all(stop, crew, disturbance))
         joiner = _Joiner(len(crew), plan.window_s, on_window)
         limit = (start - time.monotonic_ns()) / 1e9 + plan.duration_s + plan.grace_s + OVERDUE_S
         try:
             async with asyncio.timeout(limit):
-                return merge(await asyncio.gather(*(hand.work(joiner) for hand in crew)))
+                tally = merge(await asyncio.gather(*(hand.work(joiner) for hand in crew)))
         except TimeoutError:
             raise LoadError("a worker did not end in time") from None
+        if disturbance is not None:
+            await disturbance.settle(tally)
+        return tally
     finally:
         if stopping is not None:
             stopping.cancel()
@@ -89,10 +113,12 @@ def _start_of(plan: LoadPlan) -> int:
     return now + wait
 
 
-async def _stop_all(stop: asyncio.Event, crew: list[_Hand]) -> None:
+async def _stop_all(stop: asyncio.Event, crew: list[_Hand], disturbance: Disturbance | None) -> None:
     await stop.wait()
     for hand in crew:
         hand.tell(Stop())
+    if disturbance is not None:
+        disturbance.stop()
 
 
 class _Joiner:
@@ -134,8 +160,8 @@ class _Joiner:
 class _Hand:
     """A worker, as its parent holds it."""
 
-    def __init__(self, plan: LoadPlan, worker: int) -> None:
-        self._plan, self._worker = plan, worker
+    def __init__(self, plan: LoadPlan, worker: int, detour: Detour | None = None) -> None:
+        self._plan, self._worker, self._detour = plan, worker, detour
         self._process: asyncio.subprocess.Process | None = None
 
     async def prepare(self) -> None:
@@ -147,7 +173,7 @@ class _Hand:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        self.tell(Prepare(self._plan, self._worker))
+        self.tell(Prepare(self._plan, self._worker, self._detour))
         report = await self._report()
         if isinstance(report, Failed):
             raise LoadError(report.text)

@@ -1,4 +1,4 @@
-"""Thresholds held against what was measured: over the run, in every window, in every phase. Pure."""
+"""Thresholds held against what was measured: over the run, in windows, phases and faults. Pure."""
 
 from __future__ import annotations
 
@@ -143,6 +143,7 @@ def judge_all(
     run: Measured,
     windows: Sequence[Measured] = (),
     phases: Sequence[Measured] = (),
+    faults: Sequence[Measured] = (),
 ) -> list[ThresholdResult]:
     """Every threshold over what it is for. One that was held against several stretches makes one result if it
     held, and one for each stretch in which it did not.
@@ -154,6 +155,9 @@ def judge_all(
         elif threshold.phase is not None:
             fitting = [part for part in phases if threshold.phase in ("*", part.name.removeprefix("phase "))]
             results += _over(threshold, fitting, "phases")
+        elif threshold.fault is not None:
+            fitting = [part for part in faults if threshold.fault in ("*", part.name.removeprefix("fault "))]
+            results += _over(threshold, fitting, "faults")
         else:
             verdict, observed, _ = judge(threshold, run)
             results.append(ThresholdResult(expression=threshold.text, verdict=verdict, observed=observed))

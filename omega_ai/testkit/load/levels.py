@@ -37,7 +37,7 @@ def level_of(plan: LoadPlan, vary: Vary) -> float:
 
 
 def at_level(plan: LoadPlan, vary: Vary, level: float, seconds: float) -> LoadPlan:
-    """``plan`` at another level, steady for ``seconds``: shapes, phases and waits are left out.
+    """``plan`` at another level, steady for ``seconds``: shapes, phases, faults and waits are left out.
 
     Varying ``rate``, every group keeps its clients and its share of the messages. Varying ``clients``, each
     group keeps its share of the clients, and what one client sends.
@@ -53,6 +53,7 @@ def at_level(plan: LoadPlan, vary: Vary, level: float, seconds: float) -> LoadPl
         groups=tuple(groups),
         duration_s=SETTLE_S + seconds,
         phases=(),
+        faults=(),
         grace_s=max(plan.grace_s, GRACE_S),
     )
 

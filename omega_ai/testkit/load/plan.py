@@ -13,6 +13,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from omega_ai.testkit.experiment.model import FaultStep
+from omega_ai.testkit.load.fault_plan import RECOVERY_S, fault_problems, is_proxied
 from omega_ai.testkit.load.shapes import Shape, ShapeError, curve
 from omega_ai.testkit.profile import Profile
 from omega_ai.testkit.target import new_run
@@ -23,6 +25,8 @@ MAX_SIZE: Final = 1 << 24
 
 
 MAX_WORKERS: Final = 256
+MAX_PROXIED: Final = 8192
+"""Connections at once through a fault proxy."""
 
 
 class PlanError(ValueError):
@@ -144,6 +148,10 @@ class LoadPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From the start until the last message is due."""
     seed: int = 0
     phases: tuple[Phase, ...] = ()
+    faults: tuple[FaultStep, ...] = ()
+    """What is broken on purpose, and when."""
+    recovery_s: float = RECOVERY_S
+    """How long after a fault what goes wrong is laid to it."""
     window_s: float = 1.0
     """Length of a window of the tally."""
     grace_s: float = 2.0
@@ -210,3 +218,22 @@ class LoadPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise PlanError(f"the profile {self.profile.name} is read-only: its server is not ours to strain")
         for group in self.groups:
             group.check(self.profile)
+        self._check_faults()
+
+    def _check_faults(self) -> None:
+        if problems := fault_problems(self.faults, self.duration_s):
+            raise PlanError("; ".join(problems))
+        if self.recovery_s < 0:
+            raise PlanError("a recovery is not less than 0 s")
+        if not any(map(is_proxied, self.faults)):
+            return
+        if self.sources:
+            raise PlanError(
+                "with faults of the network, all connections come from the fault proxy: no --source"
+            )
+        most = MAX_PROXIED * len(self.urls) * self.shards
+        if self.clients > most:
+            raise PlanError(
+                f"{self.clients} clients, and a fault proxy holds {MAX_PROXIED} connections: "
+                f"{most} are the most here; with more machines (--shard), each has a proxy"
+            )

@@ -17,6 +17,7 @@ from omega_ai.core.histogram import Histogram
 from omega_ai.core.packing import PackingError
 from omega_ai.testkit.load.cases import SUITE, connected, delivered, grown
 from omega_ai.testkit.load.curves import curves, histograms, named, worth_showing
+from omega_ai.testkit.load.fault_case import broken
 from omega_ai.testkit.load.judging import judge_all
 from omega_ai.testkit.load.measured import TIMES, cut, of_run, of_window
 from omega_ai.testkit.load.plan import LoadPlan
@@ -25,6 +26,7 @@ from omega_ai.testkit.load.thresholds import parse_threshold
 from omega_ai.testkit.load.validity import problems
 from omega_ai.testkit.result import (
     Distribution,
+    FaultWindow,
     SuiteResult,
     ThresholdResult,
     TimeSeries,
@@ -136,6 +138,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     thresholds: tuple[ThresholdResult, ...]
     histograms: dict[str, Distribution]
     series: tuple[TimeSeries, ...]
+    fault_windows: tuple[FaultWindow, ...]
     invalid: tuple[str, ...]
 
 
@@ -187,12 +190,19 @@ def result_parts(record: LoadRecord, *, reproduce: str = "") -> Parts:
         )
         for phase in plan.phases
     ]
+    faults = [
+        of_window(tally.during(fault), f"fault {fault.name}", series=record.series, absent=record.absent)
+        for fault in tally.faults
+    ]
     invalid = tuple(problems(plan, tally))
     whole = plan.shards == 1
-    thresholds = judge_all(map(parse_threshold, record.thresholds), run, windows, phases) if whole else []
+    bounds = map(parse_threshold, record.thresholds)
+    thresholds = judge_all(bounds, run, windows, phases, faults) if whole else []
     if invalid:
         thresholds = [_excused(item) for item in thresholds]
     cases = [delivered(record), connected(record)]
+    if plan.faults:
+        cases.append(broken(record))
     if record.soak:
         cases.append(grown(record))
     return Parts(
@@ -205,6 +215,7 @@ def result_parts(record: LoadRecord, *, reproduce: str = "") -> Parts:
         thresholds=tuple(thresholds),
         histograms=histograms(tally.total),
         series=(*curves(tally), *(named(item) for item in record.series if worth_showing(item))),
+        fault_windows=tuple(tally.faults),
         invalid=invalid,
     )
 

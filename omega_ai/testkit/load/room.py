@@ -18,6 +18,7 @@ from omega_ai.core.client_tls import client_context
 from omega_ai.core.clock import SystemClock
 from omega_ai.core.websocket.handshake import build_request
 from omega_ai.testkit.connection import Address
+from omega_ai.testkit.load.detour import HOSTNAME, Detour
 from omega_ai.testkit.load.link import Link
 from omega_ai.testkit.load.plan import LoadPlan, Role
 from omega_ai.testkit.load.poller import Poller
@@ -25,6 +26,7 @@ from omega_ai.testkit.load.recorder import Recorder
 from omega_ai.testkit.load.stamps import MARK
 from omega_ai.testkit.load.wire import IDLE, OPEN
 from omega_ai.testkit.load.wording import Wording
+from omega_ai.testkit.proxy.address import split_host_port
 
 if TYPE_CHECKING:
     from omega_ai.testkit.load.clients import Client
@@ -53,8 +55,10 @@ class Door:
 class Room:
     """One worker's."""
 
-    def __init__(self, plan: LoadPlan, part: int, poller: Poller) -> None:
+    def __init__(self, plan: LoadPlan, part: int, poller: Poller, detour: Detour | None = None) -> None:
         self.plan = plan
+        self.detour = detour
+        """Where connections go instead of straight to the server."""
         self.part = part
         """Which of all workers of all shards this is."""
         self.parts = plan.workers * plan.shards
@@ -118,10 +122,17 @@ class Room:
             query = profile.connect.query
             if listening and profile.subscribe.query is not None:
                 query = profile.subscribe.query
-            self._doors[listening] = [self._door(Address.of(url, query)) for url in plan.urls]
+            self._doors[listening] = [
+                self._door(Address.of(url, query), place) for place, url in enumerate(plan.urls)
+            ]
 
-    def _door(self, address: Address) -> Door:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    def _door(self, address: Address, place: int) -> Door:
+        host, port, ca, hostname = address.host, address.port, self.plan.ca, address.host
+        if self.detour is not None:
+            host, port = split_host_port(self.detour.addresses[place])
+            if self.detour.authorities[place] is not None:
+                ca, hostname = self.detour.authorities[place], HOSTNAME
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, _, _, _, where = found[0]
         if len(found) > 1:  # "localhost" may mean two addresses, of which the server listens on one
             for one in found:
@@ -132,7 +143,7 @@ class Room:
                     break
         context = None
         if address.secure:
-            context = client_context(None if self.plan.ca is None else Path(self.plan.ca), host=address.host)
+            context = client_context(None if ca is None else Path(ca), host=hostname)
         headers = list(self.plan.profile.connect.headers.items())
         if self.plan.token is not None:
             headers.append(("Authorization", f"Bearer {self.plan.token}"))
@@ -144,7 +155,7 @@ class Room:
             headers=headers,
         )
         head, _, tail = request.partition(_KEY_PLACE.encode())
-        return Door(family, where, context, address.host, head, tail)
+        return Door(family, where, context, hostname, head, tail)
 
     def door(self, client: int, role: Role) -> Door:
         """Of several, each client takes one in turn."""

@@ -19,7 +19,14 @@
     from = "60s"
     to = "80s"
 
-A Python file builds a ``Scenario`` and calls it ``scenario``. ``docs/testkit/load.md`` lists every field.
+    [[fault]]
+    name = "bad line"
+    network = "latency"
+    with = { latency = 100 }
+    at = "90s"
+    for = "10s"
+
+A Python file builds a ``Scenario`` and calls it ``scenario``. ``docs/testkit/scenarios.md`` lists all fields.
 """
 
 from __future__ import annotations
@@ -34,6 +41,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from omega_ai.testkit.experiment.model import FaultStep
+from omega_ai.testkit.load.fault_plan import RECOVERY_S, fault_problems, scaled
 from omega_ai.testkit.load.plan import Group, LoadPlan, Phase, Role
 from omega_ai.testkit.load.scenario_table import ScenarioError, converted
 from omega_ai.testkit.load.shapes import Constant, Points, Ramp, Shape, Spike, Steps, Wave
@@ -51,6 +60,10 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: str = ""
     description: str = ""
     phases: tuple[Phase, ...] = ()
+    faults: tuple[FaultStep, ...] = ()
+    """What is broken on purpose, and when; in a file, ``[[fault]]``."""
+    recovery_s: float = RECOVERY_S
+    """How long after a fault what goes wrong is laid to it."""
     thresholds: tuple[str, ...] = ()
     warm_up_s: float = 0.0
     """What the verdict on growth leaves out."""
@@ -95,16 +108,25 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 found.append(f"{place}: it ends after the run, which lasts {self.duration_s:g} s")
             if names.index(phase.name) < number - 1:
                 found.append(f"{place}: there are two of that name")
+        found += fault_problems(self.faults, self.duration_s)
+        if self.recovery_s < 0:
+            found.append("recovery: not below 0")
+        faults = [step.name for step in self.faults]
         for number, threshold in enumerate(self.parsed(), 1):
-            if threshold.phase not in (None, "*", *names):
-                known = f"there are {', '.join(names)}" if names else "there is none"
-                found.append(f"thresholds, number {number}: no phase {threshold.phase!r}; {known}")
+            for what, wanted, there in (
+                ("phase", threshold.phase, names),
+                ("fault", threshold.fault, faults),
+            ):
+                if wanted not in (None, "*", *there):
+                    known = f"there are {', '.join(there)}" if there else "there is none"
+                    found.append(f"thresholds, number {number}: no {what} {wanted!r}; {known}")
         return found
 
     def scaled(self, *, clients: float = 1.0, rate: float = 1.0, time: float = 1.0) -> Scenario:
         """With so many times the clients, the rates and the time; each group keeps at least one client.
 
-        A rate is per second of the run, so twice the time at the same rate is twice the messages.
+        A rate is per second of the run, so twice the time at the same rate is twice the messages. What takes
+        as long as it takes stays: a latency that a fault adds, and the time to recover from it.
         """
         return msgspec.structs.replace(
             self,
@@ -117,6 +139,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 )
                 for phase in self.phases
             ),
+            faults=tuple(scaled(step, time) for step in self.faults),
         )
 
     def plan(self, urls: tuple[str, ...], profile: Profile, *, seed: int = 0, **more: Any) -> LoadPlan:
@@ -149,6 +172,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             duration_s=self.duration_s,
             seed=seed,
             phases=self.phases,
+            faults=self.faults,
+            recovery_s=self.recovery_s,
             **fields,
         )
 

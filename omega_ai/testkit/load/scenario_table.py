@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from omega_ai.testkit.experiment.model import FaultStep
 from omega_ai.testkit.load.plan import Group, Phase, Role
 
 T = TypeVar("T")
@@ -17,13 +18,14 @@ _UNITS: Final = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d":
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|min|m|h|d)", re.ASCII)
 
 TIMES: Final = {
-    "": ("duration", "warm_up", "window", "grace"),
+    "": ("duration", "warm_up", "window", "grace", "recovery"),
     "group": (
         *("start", "ramp", "leave", "messages_start", "messages_end", "think", "answer_timeout"),
         *("reconnect", "read_pause"),
     ),
     "shape": ("over", "each", "at", "for", "period"),
     "phase": ("from", "to"),
+    "fault": ("at", "for"),
 }
 """Fields of each table that are lengths of time: in the types they end in ``_s``."""
 
@@ -45,7 +47,8 @@ def converted(document: Mapping[str, Any], kind: type[T]) -> T:
     fields = _times(document, "", "")
     fields["groups"] = [_group(table, f"[[group]] {number}") for number, table in _tables(fields, "group")]
     fields["phases"] = [_phase(table, f"[[phase]] {number}") for number, table in _tables(fields, "phase")]
-    for name in ("group", "phase"):
+    fields["faults"] = [_fault(table, f"[[fault]] {number}") for number, table in _tables(fields, "fault")]
+    for name in ("group", "phase", "fault"):
         fields.pop(name, None)
     if "duration_s" not in fields:
         raise ScenarioError('duration is missing: how long is the run? Such as duration = "60s"')
@@ -79,7 +82,7 @@ def _shape(table: Mapping[str, Any], place: str) -> dict[str, Any]:
     points = fields.get("points")
     if isinstance(points, list):
         fields["points"] = [
-            [_seconds(point[0], f"{place}, points {number}"), *point[1:]]
+            [seconds(point[0], f"{place}, points {number}"), *point[1:]]
             if isinstance(point, list) and point
             else point
             for number, point in enumerate(points, 1)
@@ -98,12 +101,18 @@ def _phase(table: Mapping[str, Any], place: str) -> Phase:
     )
 
 
+def _fault(table: Mapping[str, Any], place: str) -> FaultStep:
+    if isinstance(table.get("name"), str) and table["name"]:
+        place += f" ({table['name']})"
+    return _convert(_times(table, "fault", place), FaultStep, place)
+
+
 def _times(table: Mapping[str, Any], kind: str, place: str) -> dict[str, Any]:
     """The table with its lengths of time in seconds, under the names that the types have."""
     found: dict[str, Any] = {}
     for name, value in table.items():
         if name in TIMES[kind] and not isinstance(value, bool):
-            found[f"{name}_s"] = _seconds(value, f"{place}, {name}".removeprefix(", "))
+            found[f"{name}_s"] = seconds(value, f"{place}, {name}".removeprefix(", "))
         elif name in TIMES[kind]:
             found[f"{name}_s"] = value  # reconnect = false
         elif name.endswith("_s") and name.removesuffix("_s") in TIMES[kind]:
@@ -113,7 +122,12 @@ def _times(table: Mapping[str, Any], kind: str, place: str) -> dict[str, Any]:
     return found
 
 
-def _seconds(value: object, place: str) -> float:
+def seconds(value: object, place: str) -> float:
+    """A length of time as people write it, or a number of seconds; ``place`` names it in errors.
+
+    Raises:
+        ScenarioError: it is none.
+    """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -125,7 +139,7 @@ def _seconds(value: object, place: str) -> float:
 
 
 def _convert(fields: Mapping[str, Any], kind: type[T], place: str, hidden: tuple[str, ...] = ()) -> T:
-    unknown = [name for name in fields if name not in kind.__struct_fields__ and name not in hidden]  # type: ignore[attr-defined]
+    unknown = [name for name in fields if name not in kind.__struct_encode_fields__ and name not in hidden]  # type: ignore[attr-defined]
     if unknown:
         raise ScenarioError(_unknown(unknown[0], kind, place))
     try:
@@ -135,7 +149,7 @@ def _convert(fields: Mapping[str, Any], kind: type[T], place: str, hidden: tuple
 
 
 def _unknown(name: str, kind: type[Any], place: str) -> str:
-    known = [_written(field) for field in kind.__struct_fields__]
+    known = [_written(field) for field in kind.__struct_encode_fields__]
     near = difflib.get_close_matches(_written(name), known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     return f"{place}, {_written(name)}: there is no such field; {hint}".removeprefix(", ")
@@ -143,7 +157,7 @@ def _unknown(name: str, kind: type[Any], place: str) -> str:
 
 def _written(field: str) -> str:
     """As the file has it: ``duration`` for ``duration_s``, ``group`` for ``groups``."""
-    return {"groups": "group", "phases": "phase"}.get(field, field.removesuffix("_s"))
+    return {"groups": "group", "phases": "phase", "faults": "fault"}.get(field, field.removesuffix("_s"))
 
 
 def _placed(text: str, place: str) -> str:
@@ -158,7 +172,7 @@ def _placed(text: str, place: str) -> str:
         )
     for word, plain in _PLAIN.items():
         problem = problem.replace(f"'{word}'", plain)
-    if "enum value" in problem:
+    if "enum value" in problem and not place.startswith("[[fault]]"):
         problem += f"; there are {', '.join(Role)}"
     elif inner.endswith("shape"):
         problem += f"; there are {', '.join(SHAPES)}"

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from omega_ai.core.histogram import Histogram
+from omega_ai.testkit.load.fault_case import detour_texts, fault_text
 from omega_ai.testkit.load.plan import LoadPlan
-from omega_ai.testkit.load.tally import Tally, Window, add_window, empty_window
+from omega_ai.testkit.load.tally import Tally, Window, add_window, empty_window, overlap
 
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 100.0)
 ERRORS: Final = 4
@@ -54,6 +55,7 @@ class LoadScreen:
         head = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=plan.duration_s, completed=min(end, plan.duration_s), width=30)
         phases = [p.name for p in plan.phases if p.start_s <= window.start_s < p.start_s + p.duration_s]
+        phases += [f"fault {step.name}" for step in plan.faults if overlap(window, step.at_s, step.end_s)]
         head.add_row(bar, f"{end:.0f} of {plan.duration_s:.0f} s", ", ".join(phases))
         rows = [
             f"{window.open} open   {counts.sent / length:,.0f} sent/s of {counts.intended / length:,.0f} due"
@@ -133,6 +135,8 @@ def summary(plan: LoadPlan, tally: Tally) -> list[str]:
         f"generator    {cpu:.2f} CPU s, sent late by {_p99(total.send_lag)}, read late by "
         f"{_p99(total.loop_lag)} (p99), {sum(part.rss_bytes for part in tally.parts) / 1e6:.0f} MB"
     )
+    lines += [f"proxy        {text}" for text in detour_texts(tally)]
+    lines += [f"fault        {fault.name}: {fault_text(plan, tally, fault)}" for fault in tally.faults]
     return lines
 
 

@@ -15,7 +15,7 @@ from omega_ai.testkit.load.plan import LoadPlan
 from omega_ai.testkit.load.prometheus_side import PrometheusPage
 from omega_ai.testkit.load.record import LoadRecord
 from omega_ai.testkit.load.server_side import Source, process_source
-from omega_ai.testkit.load.tally import Window
+from omega_ai.testkit.load.tally import Window, overlap
 from omega_ai.testkit.load.thresholds import parse_threshold
 from omega_ai.testkit.load.trial import RunLoad
 from omega_ai.testkit.load.tripwire import Tripwire
@@ -90,13 +90,14 @@ class Session:
             metrics.add(window, None if watch is None else watch.latest)
             if wire and self.ended_by is None:
                 series = () if watch is None else watch.series()
-                reason = wire.add(of_window(window, series=series), self._phase(window))
+                measured = of_window(window, series=series)
+                reason = wire.add(measured, self._phase(window), self._faults(window))
                 if reason is not None:
                     self.ended_by = reason
                     stop.set()
             self.on_window(window)
 
-        tally = await self.run(self.plan, on_window=seen, stop=stop)
+        tally = await self.run(self.plan, on_window=seen, stop=stop, server_pid=self.view.pid)
         return LoadRecord.of(
             self.plan,
             tally,
@@ -113,6 +114,9 @@ class Session:
             if phase.start_s <= middle < phase.start_s + phase.duration_s:
                 return phase.name
         return None
+
+    def _faults(self, window: Window) -> list[str]:
+        return [step.name for step in self.plan.faults if overlap(window, step.at_s, step.end_s)]
 
 
 _UNSEEN = dict.fromkeys(

@@ -11,9 +11,11 @@ run.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from omega_ai.core.histogram import Histogram
+from omega_ai.testkit.load.detour import DetourCost
+from omega_ai.testkit.result import FaultWindow
 
 MAX_WINDOWS = 3600
 """Windows that a tally keeps; when there are more, neighbours are joined, and each is twice as long."""
@@ -224,10 +226,25 @@ class Tally(Struct, kw_only=True):
     """It was told to stop before its time; nothing is wrong with what was seen until then."""
     examples: dict[str, str] = {}
     """Kind of anomaly or error -> what the first of it looked like."""
+    faults: list[FaultWindow] = []
+    """What was broken on purpose, and when it really was, in order."""
+    undone: dict[str, str] = {}
+    """Fault -> why it could not be done."""
+    detours: list[DetourCost] = []
+    """Of each machine whose connections went through a fault proxy: what that added."""
 
     def delivery(self) -> Delivery:
         """What became of every message: exact, once all parts of the run are joined."""
         return settle(self.accounts, self.total.counts)
+
+    def during(self, fault: FaultWindow) -> Window:
+        """The windows that lie in a fault by half or more, of themselves or of the fault, as one."""
+        joined = empty_window(fault.start_s, fault.end_s - fault.start_s)
+        for window in self.windows:
+            shared = overlap(window, fault.start_s, fault.end_s)
+            if shared > 0 and 2 * shared >= min(window.duration_s, joined.duration_s) - 1e-9:
+                add_window(joined, window)
+        return joined
 
     def between(self, start_s: float, end_s: float) -> Window:
         """The windows whose middle lies from ``start_s`` until before ``end_s``, as one: a phase, ten
@@ -237,6 +254,11 @@ class Tally(Struct, kw_only=True):
             if start_s <= window.start_s + window.duration_s / 2 < end_s:
                 add_window(joined, window)
         return joined
+
+
+def overlap(window: Window, start_s: float, end_s: float) -> float:
+    """Seconds of ``window`` that lie from ``start_s`` to ``end_s``."""
+    return max(0.0, min(window.start_s + window.duration_s, end_s) - max(window.start_s, start_s))
 
 
 def empty_window(start_s: float, duration_s: float) -> Window:
@@ -332,7 +354,22 @@ def merge(tallies: list[Tally]) -> Tally:
         parts=[part for tally in tallies for part in tally.parts],
         stopped_early=any(tally.stopped_early for tally in tallies),
         examples=examples,
+        faults=_joined_faults(tallies),
+        undone={name: why for tally in tallies for name, why in tally.undone.items()},
+        detours=[cost for tally in tallies for cost in tally.detours],
     )
+
+
+def _joined_faults(tallies: list[Tally]) -> list[FaultWindow]:
+    """A fault that several machines made, each on its own connections, is one."""
+    found: dict[str, FaultWindow] = {}
+    for tally in tallies:
+        for fault in tally.faults:
+            known = found.get(fault.name, fault)
+            found[fault.name] = structs.replace(
+                known, start_s=min(known.start_s, fault.start_s), end_s=max(known.end_s, fault.end_s)
+            )
+    return sorted(found.values(), key=lambda fault: (fault.start_s, fault.name))
 
 
 def worst(offenders: list[Offender]) -> list[Offender]:

@@ -1,7 +1,7 @@
 """Thresholds: ``latency.p99 < 5ms``, ``each 10s: lost == 0``, ``phase peak: cpu.max < 80% or stop``. Pure.
 
     threshold  = [scope ":"] metric comparison value ["or stop"]
-    scope      = "each" TIME | "each phase" | "phase" NAME
+    scope      = "each" TIME | "each phase" | "phase" NAME | "each fault" | "fault" NAME
     metric     = NAME ["." STATISTIC]
     comparison = "<" | "<=" | ">" | ">=" | "==" | "!="
     value      = NUMBER [UNIT]
@@ -73,6 +73,8 @@ class Threshold:
     """It holds for every stretch of so many seconds."""
     phase: str | None = None
     """It holds for this phase; ``*``: for each."""
+    fault: str | None = None
+    """It holds while this fault is at work; ``*``: while each is."""
     stop: bool = False
     """The run ends when it does not hold."""
 
@@ -92,6 +94,8 @@ class Threshold:
         scope = "" if self.window_s is None else f"each {self.window_s!r}s: "
         if self.phase is not None:
             scope = "each phase: " if self.phase == "*" else f"phase {self.phase}: "
+        if self.fault is not None:
+            scope = "each fault: " if self.fault == "*" else f"fault {self.fault}: "
         unit = {
             Dimension.TIME: "ns",
             Dimension.BYTES: "B",
@@ -160,7 +164,7 @@ class _Parser:
         return found == list(words)
 
     def threshold(self) -> Threshold:
-        window_s, phase = self.scope()
+        window_s, phase, fault = self.scope()
         name = self.take("word", f"a metric, such as latency.p99 or lost (there are {', '.join(_METRICS)})")
         metric, statistic, dimension = _metric(self, name)
         comparison = self.take("op", "a comparison: < <= > >= == !=").text
@@ -179,31 +183,44 @@ class _Parser:
             dimension=dimension,
             window_s=window_s,
             phase=phase,
+            fault=fault,
             stop=stop,
         )
 
-    def scope(self) -> tuple[float | None, str | None]:
+    def scope(self) -> tuple[float | None, str | None, str | None]:
+        """Length of each window, phase, fault; at most one of them."""
         window_s: float | None = None
-        phase: str | None = None
-        if self.next_is("each", "phase"):
-            self.place += 2
-            phase = "*"
-        elif self.next_is("each"):
+        found: dict[str, str] = {}
+        for what in ("phase", "fault"):
+            if self.next_is("each", what):
+                self.place += 2
+                found[what] = "*"
+            elif self.next_is(what):
+                self.place += 1
+                found[what] = self.name(f"the name of a {what}")
+        if not found:
+            if not self.next_is("each"):
+                return None, None, None
             self.place += 1
             at = self.peek()
-            given = self.quantity("a length of time, such as 10s, or the word phase")
+            given = self.quantity("a length of time, such as 10s, or the word phase or fault")
             if given.dimension is not Dimension.TIME:
                 raise self.error("each WHAT? a length of time, such as 10s", None if at is None else at.at)
             window_s = given.value / 1e9
             if window_s < LEAST_WINDOW_S:
                 raise self.error(f"a window is {LEAST_WINDOW_S:g}s or longer", None if at is None else at.at)
-        elif self.next_is("phase"):
-            self.place += 1
-            phase = self.take("word", "the name of a phase").text
-        else:
-            return None, None
         self.take("colon", "a colon after the scope")
-        return window_s, phase
+        return window_s, found.get("phase"), found.get("fault")
+
+    def name(self, wanted: str) -> str:
+        """A name of one word or more, up to the colon."""
+        first = self.take("word", wanted)
+        colon = next((token for token in self.tokens[self.place :] if token.kind == "colon"), None)
+        if colon is None:
+            return first.text  # what comes next is no colon, and that is said
+        while (token := self.peek()) is not None and token.kind in ("word", "number"):
+            self.place += 1
+        return " ".join(self.text[first.at : colon.at].split())
 
     def quantity(self, wanted: str) -> Quantity:
         number = self.take("number", wanted)

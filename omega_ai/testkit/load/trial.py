@@ -35,6 +35,7 @@ class RunLoad(Protocol):
         *,
         on_window: Callable[[Window], None] | None = None,
         stop: asyncio.Event | None = None,
+        server_pid: int | None = None,
     ) -> Awaitable[Tally]:
         """See ``engine.run_load``."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from omega_ai.testkit.load.judging import judge
@@ -26,41 +26,45 @@ class Tripwire:
         self._windows: list[Measured] = []
         self._sofar: Measured | None = None
         self._phases: dict[str, Measured] = {}
+        """By ``phase NAME`` or ``fault NAME``, what was seen of it so far."""
 
     def __bool__(self) -> bool:
         return bool(self._thresholds)
 
-    def add(self, window: Measured, phase: str | None = None) -> str | None:
-        """A window that is complete, in order. Why the run must end now; None if it goes on."""
+    def add(self, window: Measured, phase: str | None = None, faults: Sequence[str] = ()) -> str | None:
+        """A window that is complete, in order, and what it lies in. Why the run must end now; None if it goes
+        on."""
         if not self._thresholds:
             return None
         begin = window.start_s - 2 * self._longest
         self._windows = [kept for kept in self._windows if kept.end_s > begin] + [window]
         self._sofar = window if self._sofar is None else merged([self._sofar, window], "run so far")
-        if phase is not None:
-            known = self._phases.get(phase)
-            self._phases[phase] = window if known is None else merged([known, window], f"phase {phase}")
+        inside = ([] if phase is None else [f"phase {phase}"]) + [f"fault {name}" for name in faults]
+        for place in inside:
+            known = self._phases.get(place)
+            self._phases[place] = window if known is None else merged([known, window], place)
         for threshold in self._thresholds:
-            for part in self._parts(threshold, phase):
+            for part in self._parts(threshold, inside):
                 verdict, observed, _ = judge(threshold, part)
                 if verdict is Verdict.FAIL:
                     return f"{threshold.text}: observed {observed} in the {part.name}"
         return None
 
-    def _parts(self, threshold: Threshold, phase: str | None) -> list[Measured]:
+    def _parts(self, threshold: Threshold, inside: Sequence[str]) -> list[Measured]:
         if threshold.window_s is not None:
             return self._whole(threshold.window_s)
-        part = self._sofar
-        if threshold.phase is not None:
-            part = self._phases.get(phase or "") if threshold.phase in ("*", phase) else None
-        if part is None:
-            return []
+        found = [self._sofar]
+        for what, name in (("phase", threshold.phase), ("fault", threshold.fault)):
+            if name is not None:
+                wanted = [place for place in inside if place.startswith(f"{what} ")]
+                found = [self._phases[place] for place in wanted if name in ("*", place[6:])]
+        return [part for part in found if part is not None and self._may_tell(threshold, part)]
+
+    def _may_tell(self, threshold: Threshold, part: Measured) -> bool:
         if threshold.statistic == "count":
-            lasting = threshold.comparison in ("<", "<=") or (
-                threshold.comparison == "==" and not threshold.bound
-            )
-            return [part] if lasting else []
-        return [part] if part.seconds >= LEAST_S else []
+            upper = threshold.comparison in ("<", "<=")
+            return upper or (threshold.comparison == "==" and not threshold.bound)
+        return part.seconds >= LEAST_S
 
     def _whole(self, length: float) -> list[Measured]:
         """The windows of ``length`` that lie whole before now: half of one is not what was asked about."""

@@ -9,6 +9,7 @@ A run is invalid if any of these holds:
   the 99th percentile of the latency, in which it is contained. Small against what was measured, it does no
   harm.
 - **loop lag**: the same of ``loop_lag``, by which the arrival of messages may have been noted late.
+- **detour**: the same of the fault proxy, if connections went through one.
 - **nothing**: no message was sent and none came, though some were due.
 """
 
@@ -28,7 +29,15 @@ off."""
 
 def problems(plan: LoadPlan, tally: Tally) -> list[str]:
     """Why the run as a whole is invalid, one sentence each (without a full stop); empty if it is valid."""
-    return problems_of(plan, tally.total)
+    found = problems_of(plan, tally.total)
+    limit = max(plan.lag_limit_s * 1e9, SHARE_OF_LATENCY * (tally.total.latency.percentile(99) or 0))
+    found += [
+        f"the fault proxy was up to {cost.late_p99_ns / 1e6:.1f} ms late itself (99th percentile; "
+        f"{limit / 1e6:.1f} ms are allowed); ask for less, or use more machines (--shard)"
+        for cost in tally.detours
+        if cost.late_p99_ns > limit
+    ]
+    return found
 
 
 def problems_of(plan: LoadPlan, window: Window) -> list[str]:

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from omega_ai.core.certificates import CertificateError
 from omega_ai.testkit.connection import ConnectFailed
+from omega_ai.testkit.load.detour import Detour
 from omega_ai.testkit.load.group import GroupRun
 from omega_ai.testkit.load.plan import LoadPlan, PlanError
 from omega_ai.testkit.load.poller import READ, open_poller
@@ -62,6 +63,7 @@ class Prepare(Order):
 
     plan: LoadPlan
     worker: int
+    detour: Detour | None = None
 
 
 class Start(Order):
@@ -107,11 +109,13 @@ Reports = Ready | Seen | Done | Failed
 class Worker:
     """One process's part of a run."""
 
-    def __init__(self, plan: LoadPlan, worker: int, say: BinaryIO, orders: int) -> None:
+    def __init__(
+        self, plan: LoadPlan, worker: int, say: BinaryIO, orders: int, detour: Detour | None = None
+    ) -> None:
         self._plan, self._worker = plan, worker
         self._out, self._orders = say, orders
         self._poller = open_poller()
-        self.room = Room(plan, plan.shard * plan.workers + worker, self._poller)
+        self.room = Room(plan, plan.shard * plan.workers + worker, self._poller, detour)
         self.room.open_doors()
         self._groups: list[GroupRun] = []
         offset = 0
@@ -319,7 +323,7 @@ def main() -> None:
     if not isinstance(order, Prepare):
         sys.exit(1)
     try:
-        worker = Worker(order.plan, order.worker, out, fd)
+        worker = Worker(order.plan, order.worker, out, fd, order.detour)
     except (PlanError, CertificateError, ConnectFailed, OSError, ValueError) as error:
         data = msgspec.msgpack.encode(Failed(str(error)))
         out.write(len(data).to_bytes(4, "big") + data)

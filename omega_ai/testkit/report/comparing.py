@@ -188,7 +188,7 @@ def _join_load(given: list[RunResult]) -> RunResult:
         histograms=parts.histograms,
         series=parts.series,
         thresholds=parts.thresholds,
-        fault_windows=tuple(window for result in given for window in result.fault_windows),
+        fault_windows=parts.fault_windows,
         invalid=parts.invalid,
         load=record.to_builtins(),
     )

@@ -46,6 +46,7 @@ def page(result: RunResult) -> str:
         _better(result),
         *(_suite(suite) for suite in result.suites),
         _thresholds(result),
+        _faults(result),
         _histograms(result.histograms),
         *(f'<div class="plot" id="plot{number}"></div>' for number in range(len(plots))),
         _facts(result),
@@ -196,6 +197,18 @@ def _thresholds(result: RunResult) -> str:
     )
     head = "<tr><th></th><th>bound</th><th>observed</th><th>where</th></tr>"
     return f"<h2>Thresholds</h2><table>{head}{rows}</table>"
+
+
+def _faults(result: RunResult) -> str:
+    if not result.fault_windows:
+        return ""
+    rows = "".join(
+        f"<tr><td>{_t(window.name)}</td><td>{window.start_s:.1f} s</td><td>{window.end_s:.1f} s</td>"
+        f'<td class="text">{_t(window.description)}</td></tr>'
+        for window in result.fault_windows
+    )
+    head = '<tr><th>fault</th><th>from</th><th>to</th><th class="text">what</th></tr>'
+    return f"<h2>Faults</h2><table>{head}{rows}</table>"
 
 
 def _histograms(histograms: dict[str, Distribution]) -> str:

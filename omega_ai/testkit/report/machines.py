@@ -25,8 +25,11 @@ def junit(result: RunResult) -> bytes:
         node.set("timestamp", result.started[:19])
         properties = ET.SubElement(node, "properties")
         facts = {"url": result.target.url, "profile": result.target.profile, "seed": str(result.seed)}
+        for window in result.fault_windows:
+            said = f"{window.start_s:.3f} to {window.end_s:.3f} s"
+            facts[f"fault {window.name}"] = f"{said}: {window.description}" if window.description else said
         for name, value in facts.items():
-            ET.SubElement(properties, "property", name=name, value=_xml(value))
+            ET.SubElement(properties, "property", name=_xml(name), value=_xml(value))
         counts = dict.fromkeys(totals, 0)
         for case in suite.cases:
             counts["tests"] += 1
@@ -76,7 +79,11 @@ def _junit_case(parent: ET.Element, case: CaseResult) -> str | None:
     lines = [case.title, f"expected: {case.expectation}", f"seen: {case.finding}"]
     if case.spec:
         lines.append(f"by: {case.spec}")
-    lines += [f"{finding.severity}: {finding.text}" for finding in case.findings]
+    lines += [
+        f"{finding.severity}: {finding.text}"
+        + (f" (during the fault {finding.fault})" if finding.fault is not None else "")
+        for finding in case.findings
+    ]
     lines.append(f"again: {case.reproduce}")
     problem.text = _xml("\n".join(lines))
     ET.SubElement(node, "system-out").text = _xml("\n".join(map(wire_text, case.evidence)))

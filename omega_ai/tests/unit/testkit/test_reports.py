@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -64,6 +65,27 @@ def test_junit_has_every_verdict(result: RunResult) -> None:
     assert failure is not None
     assert "omega test --case messages.burst" in (failure.text or "")
     assert "1.500 ms" in (root.findtext(".//testcase[@name='burst']/system-out") or "")
+
+
+def test_junit_names_the_faults(result: RunResult) -> None:
+    """When each was, and which a finding is laid to."""
+    root = ET.fromstring(junit(result))
+    facts = {node.get("name"): node.get("value") for node in root.iter("property")}
+    assert facts["fault <pause>"] == "0.200 to 0.500 s"
+    failure = root.find(".//testcase[@name='burst']/failure")
+    assert failure is not None
+    assert "(during the fault pause)" in (failure.text or "")
+
+
+def test_the_page_draws_the_faults_and_lists_them(result: RunResult) -> None:
+    """Shaded and named over all that goes by time."""
+    text = page(result)
+    plots = json.loads(text.partition("const plots=")[2].partition(";//")[0].partition(";\n")[0])
+    (over_time,) = [plot for plot in plots if "shapes" in plot["layout"]]
+    assert [(item["x0"], item["x1"]) for item in over_time["layout"]["shapes"]] == [(0.2, 0.5)]
+    assert [item["text"] for item in over_time["layout"]["annotations"]] == ["&lt;pause&gt;"]
+    assert "<h2>Faults</h2>" in text
+    assert "<td>&lt;pause&gt;</td><td>0.2 s</td><td>0.5 s</td>" in text
 
 
 def test_an_invalid_run_is_an_error_in_junit() -> None:

@@ -45,6 +45,7 @@ class Modelled:
         *,
         on_window: Callable[[Window], None] | None = None,
         stop: asyncio.Event | None = None,
+        server_pid: int | None = None,
     ) -> Tally:
         """See ``run_load``."""
         shapes = [group.messages for group in plan.groups if group.messages is not None]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from omega_ai.cli.options import options_of
+from omega_ai.testkit.experiment.model import FaultStep
 from omega_ai.testkit.load.measured import COUNTS, SERIES, TIMES
 from omega_ai.testkit.load.plan import Group, Role
 from omega_ai.testkit.load.scenario import Scenario, builtin_scenarios, load_scenario, parse_scenario
@@ -85,8 +86,14 @@ def test_every_field_and_shape_is_on_the_page(pages: dict[str, str]) -> None:
     """And no other; and each shape, as it is written there, is one."""
     text = pages["scenarios"]
     top = set(re.findall(r"`(\w+)`", " ".join(_table(text, "## Fields"))))
-    fields = {field.removesuffix("_s") for field in Scenario.__struct_fields__} - {"groups", "phases"}
+    fields = {field.removesuffix("_s") for field in Scenario.__struct_fields__} - {
+        "groups",
+        "phases",
+        "faults",
+    }
     assert top == fields
+    fault = set(re.findall(r"`(\w+)`", " ".join(_table(text[text.index("## Faults") :], "| field |"))))
+    assert fault == {field.removesuffix("_s") for field in FaultStep.__struct_encode_fields__}
     group = set(re.findall(r"`(\w+)`", " ".join(_table(text, "`[[group]]`"))))
     assert group == {field.removesuffix("_s") for field in Group.__struct_fields__}
     shapes = [cell.strip("`") for cell in _table(text, "| shape |")]

@@ -189,6 +189,19 @@ def test_a_phase_ends_a_run_by_what_was_seen_in_it() -> None:
     assert wire.add(stretch(2, 3, counts={"lost": 1}), "peak") is not None
 
 
+def test_a_fault_ends_a_run_by_what_was_seen_in_it() -> None:
+    """Also of several at once; what is seen in another, or in a phase of that name, counts for nothing."""
+    wire = Tripwire([parse_threshold("fault cut: lost == 0 or stop")])
+    assert wire.add(stretch(0, 1, counts={"lost": 4}), "cut", ["slow"]) is None
+    assert wire.add(stretch(1, 2, counts={"lost": 0}), None, ["slow", "cut"]) is None
+    reason = wire.add(stretch(2, 3, counts={"lost": 1}), None, ["slow", "cut"])
+    assert reason is not None
+    assert reason.endswith("in the fault cut")
+    each = Tripwire([parse_threshold("each fault: lost == 0 or stop")])
+    assert each.add(stretch(0, 1, counts={"lost": 4}), "peak") is None
+    assert each.add(stretch(0, 1, counts={"lost": 4}), "peak", ["slow"]) is not None
+
+
 def test_what_can_be_made_good_ends_nothing() -> None:
     """That too little came so far is no reason to stop."""
     wire = Tripwire([parse_threshold("received >= 1000 or stop")])

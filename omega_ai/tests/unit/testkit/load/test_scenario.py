@@ -177,7 +177,7 @@ def test_python_that_is_wrong_is_said(tmp_path: Path, text: str, says: str) -> N
 
 def test_a_name_that_is_none_is_said(tmp_path: Path) -> None:
     """With those that there are."""
-    with pytest.raises(ScenarioError, match="it is none of day, market-open"):
+    with pytest.raises(ScenarioError, match="it is none of bad-network, day, market-open"):
         load_scenario("market-opne")
     with pytest.raises(ScenarioError, match="no scenario"):
         load_scenario(str(tmp_path))

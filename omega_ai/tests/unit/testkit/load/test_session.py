@@ -32,7 +32,9 @@ class Stoppable(Modelled):
 
     stopped_after: int | None = None
 
-    async def __call__(self, plan: LoadPlan, *, on_window: Any = None, stop: Any = None) -> Any:
+    async def __call__(
+        self, plan: LoadPlan, *, on_window: Any = None, stop: Any = None, server_pid: int | None = None
+    ) -> Any:
         """See ``run_load``."""
         windows: list[Window] = []
 

@@ -82,6 +82,8 @@ def test_for_which_stretches_it_holds(
         ("each 10ms: lost == 0", 5, "1s or longer"),
         ("each 10s lost == 0", 9, "a colon"),
         ("phase : lost == 0", 6, "the name of a phase"),
+        ("fault : lost == 0", 6, "the name of a fault"),
+        ("fault tunnel lost == 0", 13, "a colon"),
         ("lost = 0", 5, "'=' has no place"),
         ("lost == -1", 8, "'-' has no place"),
     ],
@@ -93,6 +95,20 @@ def test_what_cannot_be_said(text: str, position: int, says: str) -> None:
     assert caught.value.position == position
     assert says in caught.value.problem
     assert str(caught.value).splitlines()[-1] == "  " + " " * position + "^"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("fault tunnel: errors == 0", "tunnel"),
+        ("fault a  long line 2: latency.p99 < 1s", "a long line 2"),
+        ("each fault: lost == 0 or stop", "*"),
+    ],
+)
+def test_a_bound_may_be_on_a_fault(text: str, fault: str) -> None:
+    """By its name, of one word or more; or on each."""
+    threshold = parse_threshold(text)
+    assert (threshold.fault, threshold.phase, threshold.window_s) == (fault, None, None)
 
 
 def test_a_threshold_has_a_bounded_length() -> None:
@@ -109,6 +125,9 @@ scopes = st.one_of(
     st.just(""),
     st.integers(1, 3600).map(lambda seconds: f"each {seconds}s: "),
     st.from_regex(r"[a-z][a-z0-9_-]{0,12}", fullmatch=True).map(lambda name: f"phase {name}: "),
+    st.from_regex(r"[a-z][a-z0-9_-]{0,6}( [a-z0-9]{1,6}){0,2}", fullmatch=True).map(
+        lambda name: f"fault {name}: "
+    ),
 )
 
 
