@@ -99,7 +99,7 @@ class Blame:
         """
         before = empty_window(0.0, 0.0)
         for window in self._tally.windows:
-            if window.start_s + window.duration_s <= self._tally.faults[0].start_s + 1e-6:
+            if _ends(window) <= self._tally.faults[0].start_s + 1e-6:
                 add_window(before, window)
         usual = before.latency.percentile(99)
         if usual is None:
@@ -111,12 +111,16 @@ class Blame:
         since = [
             window
             for window in self._tally.windows
-            if window.start_s + window.duration_s > fault.end_s + 1e-6 and window.start_s < until
+            if fault.end_s < _ends(window) - 1e-6 and _ends(window) <= until + 1e-6
         ]
-        bad = [window.start_s + window.duration_s for window in since if not _is_well(window, limit)]
-        if not since or (bad and bad[-1] >= since[-1].start_s + since[-1].duration_s):
+        bad = [_ends(window) for window in since if not _is_well(window, limit)]
+        if not since or (bad and bad[-1] >= _ends(since[-1])):
             return None
         return max(0.0, bad[-1] - fault.end_s) if bad else 0.0
+
+
+def _ends(window: Window) -> float:
+    return window.start_s + window.duration_s
 
 
 def _is_well(window: Window, limit_ns: float) -> bool:

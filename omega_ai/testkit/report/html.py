@@ -14,6 +14,9 @@ from omega_ai.testkit.verdict import Verdict
 
 PLOT_POINTS: Final = 400
 """Points of a curve; more cannot be seen."""
+LABEL: Final = 0.007
+"""Width of a letter of a fault's name, as a share of the plot's."""
+LABEL_ROWS: Final = 3
 WARNINGS: Final = 20
 """That are listed at the top."""
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 100.0)
@@ -257,6 +260,7 @@ def _plots(result: RunResult) -> list[dict[str, Any]]:
         axis |= {"ticktext": ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"]}
         percentiles = {"title": {"text": "Percentiles"}, "xaxis": axis, "yaxis": {"title": {"text": "ms"}}}
         plots.append({"data": curves, "layout": percentiles})
+    rows = _label_rows(result)
     by_unit: dict[str, list[Any]] = {}
     for series in result.series:
         by_unit.setdefault(series.unit, []).append(series)
@@ -282,12 +286,26 @@ def _plots(result: RunResult) -> list[dict[str, Any]]:
             ],
             "annotations": [
                 {"x": window.start_s, "y": 1, "yref": "paper", "text": _t(window.name), "showarrow": False}
-                | {"xanchor": "left", "yanchor": "bottom", "font": {"size": 10}}
-                for window in result.fault_windows
+                | {"xanchor": "left", "yanchor": "bottom", "font": {"size": 10}, "yshift": 11 * row}
+                for window, row in zip(result.fault_windows, rows, strict=True)
             ],
         }
         plots.append({"data": data, "layout": layout})
     return plots
+
+
+def _label_rows(result: RunResult) -> list[int]:
+    """In which row above the plot each fault is named, so that names do not cover each other."""
+    points = [at for series in result.series for at, _ in series.points]
+    width = LABEL * (max(points, default=0.0) - min(points, default=0.0))
+    rows: list[int] = []
+    free = [float("-inf")] * LABEL_ROWS
+    """Where the last name of each row ends."""
+    for window in result.fault_windows:
+        row = next((row for row, end in enumerate(free) if end <= window.start_s), 0)
+        free[row] = window.start_s + width * len(window.name)
+        rows.append(row)
+    return rows
 
 
 def _common(names: list[str]) -> str:

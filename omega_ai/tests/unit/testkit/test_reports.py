@@ -88,6 +88,17 @@ def test_the_page_draws_the_faults_and_lists_them(result: RunResult) -> None:
     assert "<td>&lt;pause&gt;</td><td>0.2 s</td><td>0.5 s</td>" in text
 
 
+def test_names_of_faults_do_not_cover_each_other() -> None:
+    """Those that begin together stand in rows."""
+    faults = tuple(FaultWindow(name=f"fault {at}", start_s=at, end_s=at + 1) for at in (1.0, 1.5, 2.0, 60.0))
+    series = TimeSeries(name="rate", unit="1/s", points=((0.0, 1.0), (100.0, 2.0)))
+    text = page(run(case("a.x", Verdict.PASS), series=(series,), fault_windows=faults))
+    assert [
+        json.loads(text.partition(f'"text": "{name.name}"')[2].partition('"yshift": ')[2].partition("}")[0])
+        for name in faults
+    ] == [0, 11, 22, 0]
+
+
 def test_an_invalid_run_is_an_error_in_junit() -> None:
     """Or CI would call it green."""
     root = ET.fromstring(junit(run(case("a.x", Verdict.PASS), invalid=("the generator was too slow",))))

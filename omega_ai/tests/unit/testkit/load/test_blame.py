@@ -161,11 +161,14 @@ def test_what_came_after_all_is_not_laid_to_anything() -> None:
 
 def test_it_is_told_when_it_was_steady_again() -> None:
     """By latency, refusals, closings and gaps; up to the next fault."""
-    made = record([window(7, 80), window(8, dropped=1), window(12, 500), window(19, 500)])
+    late = FaultWindow(name="slow", start_s=12.004, end_s=15.0, description="it")  # a little, as it is
+    cut = FaultWindow(name="cut", start_s=5.0, end_s=7.0, description="it")
+    windows = [window(7, 80), window(8, dropped=1), window(12, 500), window(19, 500)]
+    made = record(windows, faults=(CUT, SLOW))
+    made.tally.faults = [cut, late]
     blame = Blame(made.plan, made.tally)
-    cut, slow = made.tally.faults
     assert blame.steady_after(cut) == pytest.approx(2.0)
-    assert blame.steady_after(slow) is None
+    assert blame.steady_after(late) is None
     calm = record([])
     assert Blame(calm.plan, calm.tally).steady_after(calm.tally.faults[0]) == 0.0
 
