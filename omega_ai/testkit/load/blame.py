@@ -6,6 +6,7 @@ happened is known to a window of the tally.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -94,8 +95,8 @@ class Blame:
         """Seconds from the end of a fault until all was steady again: latency as before the first fault,
         nobody refused or dropped, nothing missing.
 
-        It is looked at until the next fault, or the end. None: it was not steady by then, or nothing was seen
-        before.
+        It is looked at until the next fault, or the end. Infinite: it was not steady by then. None: nothing
+        was seen before the first fault, or after this one.
         """
         before = empty_window(0.0, 0.0)
         for window in self._tally.windows:
@@ -114,8 +115,10 @@ class Blame:
             if fault.end_s < _ends(window) - 1e-6 and _ends(window) <= until + 1e-6
         ]
         bad = [_ends(window) for window in since if not _is_well(window, limit)]
-        if not since or (bad and bad[-1] >= _ends(since[-1])):
+        if not since:
             return None
+        if bad and bad[-1] >= _ends(since[-1]):
+            return math.inf
         return max(0.0, bad[-1] - fault.end_s) if bad else 0.0
 
 

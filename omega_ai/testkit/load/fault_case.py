@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from omega_ai.testkit.load.blame import Blame
@@ -43,7 +44,7 @@ def broken(record: LoadRecord) -> CaseResult:
     figures = {}
     for fault in tally.faults:
         after = blame.steady_after(fault)
-        if after is not None:
+        if after is not None and math.isfinite(after):
             figures[f"{fault.name}: steady_again_ms"] = after * 1000.0
     names = ", ".join(fault.name for fault in tally.faults)
     return made_case(
@@ -75,9 +76,15 @@ def fault_text(plan: LoadPlan, tally: Tally, fault: FaultWindow) -> str:
             seen.append(f"{count} {name}")
     after = Blame(plan, tally).steady_after(fault)
     if after is not None:
-        seen.append(f"steady again {'at once' if not after else f'after {after:.1f} s'}")
+        seen.append(_steady_text(after))
     text = f"{fault.start_s:.1f} to {fault.end_s:.1f} s, {fault.description}"
     return f"{text}: {', '.join(seen)}" if seen else text
+
+
+def _steady_text(after_s: float) -> str:
+    if math.isinf(after_s):
+        return "not steady again after it"
+    return f"steady again after {after_s:.1f} s" if after_s else "steady again at once"
 
 
 def detour_texts(tally: Tally) -> list[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 
 from omega_ai.testkit.experiment.model import FaultStep
 from omega_ai.testkit.load.blame import Blame, Share
 from omega_ai.testkit.load.detour import DetourCost
-from omega_ai.testkit.load.fault_case import broken
+from omega_ai.testkit.load.fault_case import broken, fault_text
 from omega_ai.testkit.load.plan import Group, LoadPlan, Role
 from omega_ai.testkit.load.record import LoadRecord, join, result_parts
 from omega_ai.testkit.load.shapes import Constant
@@ -168,9 +170,12 @@ def test_it_is_told_when_it_was_steady_again() -> None:
     made.tally.faults = [cut, late]
     blame = Blame(made.plan, made.tally)
     assert blame.steady_after(cut) == pytest.approx(2.0)
-    assert blame.steady_after(late) is None
+    assert blame.steady_after(late) == math.inf
+    assert fault_text(made.plan, made.tally, late).endswith("not steady again after it")
     calm = record([])
     assert Blame(calm.plan, calm.tally).steady_after(calm.tally.faults[0]) == 0.0
+    at_once = record([], faults=(msgspec.structs.replace(CUT, at_s=0.0),))
+    assert Blame(at_once.plan, at_once.tally).steady_after(at_once.tally.faults[0]) is None
 
 
 def test_the_faults_are_a_case() -> None:
