@@ -116,15 +116,18 @@ async def test_a_server_that_is_stopped_is_let_go_in_time():
 @LINUX
 async def test_a_run_that_is_ended_early_ends_its_faults_first():
     """Or the server would stay as it is."""
-    stop = asyncio.Event()
+    stop, windows = asyncio.Event(), []
     async with server_process() as (url, pid):
         pause = fault(process="pause", at_s=0.2, for_s=50.0)
         later = fault(name="later", act="reset", at_s=55.0)
-        plan = plan_for(url, echoes(rate=50.0), duration_s=60.0, faults=(pause, later), **LONG)
-        running = asyncio.create_task(run_load(plan, server_pid=pid, stop=stop))
+        settings = LONG | {"duration_s": 60.0, "faults": (pause, later), "grace_s": 60.0}
+        plan = plan_for(url, echoes(rate=50.0), **settings)
+        running = asyncio.create_task(run_load(plan, on_window=windows.append, server_pid=pid, stop=stop))
         await until(lambda: state(pid) == "T")
-        stop.set()
-        await until(lambda: state(pid) != "T")
+        windows.clear()
+        await until(lambda: sum(window.counts.sent for window in windows) > 10)
+        stop.set()  # what was sent is answered when the server goes on, for which there is a minute
+        await until(lambda: state(pid) != "T", within_s=20)
         tally = await running
     (window,) = tally.faults
     assert window.end_s < 50.0
