@@ -96,7 +96,7 @@ class Blame:
         nobody refused or dropped, nothing missing.
 
         It is looked at until the next fault, or the end. Infinite: it was not steady by then. None: nothing
-        was seen before the first fault, or after this one.
+        was seen before the first fault, or no whole window after this one.
         """
         before = empty_window(0.0, 0.0)
         for window in self._tally.windows:
@@ -115,8 +115,8 @@ class Blame:
             if fault.end_s < _ends(window) - 1e-6 and _ends(window) <= until + 1e-6
         ]
         bad = [_ends(window) for window in since if not _is_well(window, limit)]
-        if not since:
-            return None
+        if not any(window.start_s >= fault.end_s - 1e-6 for window in since):
+            return None  # it ended with the run, or nearly so
         if bad and bad[-1] >= _ends(since[-1]):
             return math.inf
         return max(0.0, bad[-1] - fault.end_s) if bad else 0.0

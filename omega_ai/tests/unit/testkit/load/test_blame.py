@@ -174,6 +174,8 @@ def test_it_is_told_when_it_was_steady_again() -> None:
     assert fault_text(made.plan, made.tally, late).endswith("not steady again after it")
     calm = record([])
     assert Blame(calm.plan, calm.tally).steady_after(calm.tally.faults[0]) == 0.0
+    to_the_end = record([], faults=(CUT, msgspec.structs.replace(SLOW, for_s=7.5)))
+    assert Blame(to_the_end.plan, to_the_end.tally).steady_after(to_the_end.tally.faults[1]) is None
     at_once = record([], faults=(msgspec.structs.replace(CUT, at_s=0.0),))
     assert Blame(at_once.plan, at_once.tally).steady_after(at_once.tally.faults[0]) is None
 
