@@ -96,14 +96,14 @@ class Blame:
         nobody refused or dropped, nothing missing.
 
         It is looked at until the next fault, or the end. Infinite: it was not steady by then. None: nothing
-        was seen before the first fault, or no whole window after this one.
+        was seen before the first fault, or no whole window after this one, or another is still at work.
         """
         before = empty_window(0.0, 0.0)
         for window in self._tally.windows:
             if _ends(window) <= self._tally.faults[0].start_s + 1e-6:
                 add_window(before, window)
         usual = before.latency.percentile(99)
-        if usual is None:
+        if usual is None or any(one.start_s < fault.end_s < one.end_s for one in self._tally.faults):
             return None
         limit = max(2 * usual, usual + STEADY_NS)
         until = min(

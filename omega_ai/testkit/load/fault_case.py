@@ -22,10 +22,9 @@ def broken(record: LoadRecord) -> CaseResult:
     findings = [
         Finding(
             kind="fault",
-            text=fault_text(plan, tally, fault),
+            text=f"{fault.name}: {fault_text(plan, tally, fault)}",
             severity=Severity.NOTE,
             at_ns=round(fault.start_s * 1e9),
-            fault=fault.name,
         )
         for fault in tally.faults
     ]

@@ -13,7 +13,7 @@ from omega_ai.testkit.load.fault_plan import PROCESS_FAULTS, PROXIED_ACTS
 from omega_ai.testkit.load.scenario_table import ScenarioError, seconds
 from omega_ai.testkit.proxy.configuration import BadConfiguration, parse_toxic
 
-_TEXT: Final = re.compile(r"(\S+)(?:\s+at\s+(\S+))?\s+for\s+(\S+)")
+_TEXT: Final = re.compile(r"(\S.*?)(?:\s+at\s+(\S+))?\s+for\s+(\S+)")
 
 
 def parse_fault(text: str) -> FaultStep:

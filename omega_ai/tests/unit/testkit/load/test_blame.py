@@ -174,6 +174,8 @@ def test_it_is_told_when_it_was_steady_again() -> None:
     assert fault_text(made.plan, made.tally, late).endswith("not steady again after it")
     calm = record([])
     assert Blame(calm.plan, calm.tally).steady_after(calm.tally.faults[0]) == 0.0
+    over = record([window(8, 80)], faults=(CUT, msgspec.structs.replace(SLOW, at_s=6.0)))
+    assert Blame(over.plan, over.tally).steady_after(over.tally.faults[0]) is None  # the other goes on
     to_the_end = record([], faults=(CUT, msgspec.structs.replace(SLOW, for_s=7.5)))
     assert Blame(to_the_end.plan, to_the_end.tally).steady_after(to_the_end.tally.faults[1]) is None
     at_once = record([], faults=(msgspec.structs.replace(CUT, at_s=0.0),))
@@ -188,7 +190,7 @@ def test_the_faults_are_a_case() -> None:
     assert found.verdict is Verdict.PASS
     assert found.finding == "2 of 2 faults were made: cut, slow"
     texts = [item.text for item in found.findings]
-    assert "12.0 to 15.0 s, it: latency p99 90.0 ms, steady again at once" in texts
+    assert "slow: 12.0 to 15.0 s, it: latency p99 90.0 ms, steady again at once" in texts
     assert (
         "10 connections went through a fault proxy, which adds 0.08 ms there and back at rest, was late by "
         "1.0 ms (p99), and took 10% of a core; for 2 of them it did not reach the server"

@@ -206,6 +206,7 @@ def test_a_fault_is_described() -> None:
             {"name": "bad", "network": "stall", "with": {"loss": 0.5}, "stream": "upstream", "toxicity": 0.25}
             | {"at_s": 60.0},
         ),
+        ("pause:name=it waits for 5 min for 5s", {"name": "it waits for 5 min", "process": "pause"}),
         ("pause for 5s", {"name": "pause", "process": "pause"}),
         ("starve:share=0.2,name=slow for 5s", {"name": "slow", "process": "starve", "with": {"share": 0.2}}),
         ("disable at 1s for 5s", {"name": "disable", "act": "disable", "at_s": 1.0}),
