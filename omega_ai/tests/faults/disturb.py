@@ -31,6 +31,8 @@ class Disturber:
         self.counts: Counter[str] = Counter()
         self.redis_lock = asyncio.Lock()
         """One thing at a time is done to the Redis process itself."""
+        self.over = False
+        """The time is up: what has not begun is left undone."""
 
     async def run(self, seconds: float, names: Sequence[str]) -> None:
         """Disturb for so long, then mend."""
@@ -43,6 +45,7 @@ class Disturber:
             name = self.rng.choices(list(names), weights)[0]
             self.counts[name] += 1
             tasks.append(asyncio.create_task(_named(FAULTS[name][0](self), name)))
+        self.over = True
         done = await asyncio.gather(*tasks, return_exceptions=True)
         await self.mend()
         for problem in done:
@@ -100,6 +103,8 @@ async def _stop_ingest(d: Disturber) -> None:
 
 async def _kill_redis(d: Disturber) -> None:
     async with d.redis_lock:
+        if d.over:
+            return
         await asyncio.to_thread(d.stage.redis.kill)
         await asyncio.sleep(d.rng.uniform(0, 3))
         await asyncio.to_thread(d.stage.redis.restart)
@@ -117,6 +122,8 @@ async def _long_pause_redis(d: Disturber) -> None:
 async def _freeze_redis(d: Disturber, seconds: float) -> None:
     redis = d.stage.redis
     async with d.redis_lock:
+        if d.over:
+            return
         places = {}
         with contextlib.suppress(OSError):
             places = {
@@ -189,6 +196,8 @@ async def _empty(d: Disturber) -> None:
     redis = d.stage.redis
     # While nobody changes who takes the writes: what is emptied must be what is noted down as lost.
     async with d.redis_lock:
+        if d.over:
+            return
         with contextlib.suppress(OSError):
             places = [await asyncio.to_thread(redis.position, channel.decode()) for channel in CHANNELS]
             if any(place is None for place in places):
