@@ -27,6 +27,7 @@ class Limits:
         self.limits = limits
 
 
+@pytest.mark.usefixtures("every_line")
 def test_it_is_raised_to_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """And no further; the log says so."""
     limits = Limits(monkeypatch, 1024, 100_000)
@@ -36,6 +37,7 @@ def test_it_is_raised_to_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None
     assert [line["event"] for line in lines] == ["descriptor_limit_raised"]
 
 
+@pytest.mark.usefixtures("every_line")
 def test_a_hard_limit_that_is_too_low_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to do about it."""
     limits = Limits(monkeypatch, 1024, 4096)

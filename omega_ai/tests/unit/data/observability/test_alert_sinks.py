@@ -155,6 +155,7 @@ async def test_a_command_that_fails_hangs_or_is_not_there_is_an_error(tmp_path: 
         CommandSink([])
 
 
+@pytest.mark.usefixtures("every_line")
 async def test_the_log_has_a_line_for_the_beginning_and_one_for_the_end() -> None:
     """A warning, then an information."""
     with capture_logs() as lines:
