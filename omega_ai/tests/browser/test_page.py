@@ -231,7 +231,7 @@ async def test_alerts_are_listed(feed: FakeFeed, open_page: OpenPage) -> None:
     await see(page, "#checks", "OmegaBrokerDown · critical")
     await see(page, "#checks small", "for 1 min")
     await see(page, "#alerts-count", "1 on")
-    await see(page, "#say", "Needs attention: the broker is away")
+    await see(page, "#warn", "Needs attention: the broker is away")
     assert await page.locator("#calm").is_hidden()
     await picture(page, "alerts")
     feed.alerts = []

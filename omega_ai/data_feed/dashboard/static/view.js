@@ -249,7 +249,8 @@ export class View {
         const title = make("b", {}, item.name ? `${item.name} · ${item.severity}` : "Not ready");
         return make("li", { "data-severity": item.severity }, title, item.text, make("small", {}));
       }));
-      if (fresh.length) this.#say(`Needs attention: ${fresh.map((item) => item.text).join(". ")}`, now);
+      // A place of its own: the next price must not take its place before it has been read out.
+      put($("warn"), fresh.length ? `Needs attention: ${fresh.map((item) => item.text).join(". ")}` : "");
     }
     shown.forEach((item, at) => {
       put($("checks").children[at].lastElementChild, item.since === null ? "" : `for ${durationText(Math.max(0, now - item.since))}`);

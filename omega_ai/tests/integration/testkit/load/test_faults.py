@@ -57,7 +57,7 @@ async def test_what_is_slowed_down_on_the_way_is_seen_slow_and_nothing_else():
     assert delivery.delivered == delivery.due == site.behaviour.messages == 300
     (window,) = tally.faults
     assert window.name == "x"
-    assert 0.5 <= window.start_s < window.end_s
+    assert 0.45 <= window.start_s < window.end_s
     assert window.end_s - window.start_s >= 0.4
     assert tally.total.latency.above(149_000_000) > 20
     assert tally.total.latency.minimum < 149_000_000  # before it, and after it
