@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
 from omega_ai.testkit.tls.flight import (
-    BYTES_LIMIT,
     CERTIFICATE,
     CERTIFICATES_LIMIT,
+    FATAL,
     SERVER_HELLO,
+    Flight,
     ServerHello,
-    read_alert,
     read_status,
 )
 from omega_ai.testkit.tls.hello import (
@@ -36,14 +36,11 @@ from omega_ai.testkit.tls.protection import SCHEMES_1_3, Protection13, expand_la
 from omega_ai.testkit.tls.wire import (
     ALERT,
     CHANGE_CIPHER_SPEC,
-    HANDSHAKE,
     TLS_1_3,
     Cursor,
     Malformed,
     Message,
-    Messages,
     Record,
-    Records,
     read_extensions,
 )
 
@@ -54,10 +51,11 @@ _CURVES: Final = {SECP256R1: ec.SECP256R1(), SECP384R1: ec.SECP384R1()}
 PrivateKey = x25519.X25519PrivateKey | ec.EllipticCurvePrivateKey
 
 
-class Flight13:
+class Flight13(Flight):
     """The server's first flight in TLS 1.3: send ``opening``, feed it what arrives, until it is ``over``."""
 
     def __init__(self, random: bytes, name: str) -> None:
+        super().__init__()
         self.keys: dict[int, PrivateKey] = {
             X25519: x25519.X25519PrivateKey.generate(),
             **{group: ec.generate_private_key(curve) for group, curve in _CURVES.items()},
@@ -66,49 +64,21 @@ class Flight13:
             random, name, shares={group: _public_bytes(key) for group, key in self.keys.items()}
         )
         self.opening = first_record(self._ours)
-        self.hello: ServerHello | None = None
-        self.certificates: tuple[bytes, ...] = ()
-        self.staple: bytes | None = None
-        self.alert: str | None = None
-        self.done = False
-        self._records = Records()
-        self._messages = Messages()
         self._protection: Protection13 | None = None
-        self._bytes = 0
 
-    @property
-    def over(self) -> bool:
-        """Nothing more will come that is looked at."""
-        return self.done or self.alert is not None
-
-    def feed(self, data: bytes) -> None:
-        """Take what arrived.
-
-        Raises:
-            Malformed: it is not what a server may say.
-        """
-        self._bytes += len(data)
-        if self._bytes > BYTES_LIMIT:
-            raise Malformed(f"more than {BYTES_LIMIT} bytes without an end")
-        records = self._records.feed(data)
-        while not self.over and (record := next(records, None)) is not None:
-            if record.kind != CHANGE_CIPHER_SPEC:  # which is for middleboxes (RFC 8446 appendix D.4)
-                self._take(record)
-
-    def _take(self, record: Record) -> None:
+    def take(self, record: Record) -> None:
+        """Take one record."""
+        if record.kind == CHANGE_CIPHER_SPEC:  # which is for middleboxes (RFC 8446 appendix D.4)
+            return
         if self._protection is not None and record.kind != ALERT:
             record = self._protection.open(record)
         if record.kind == ALERT:
             # Every alert of TLS 1.3 but two ends the connection, whatever its level says.
-            self.alert = read_alert(b"\x02" + record.data[1:])
-        elif record.kind == HANDSHAKE:
-            messages = self._messages.feed(record.data)
-            while not self.over and (message := next(messages, None)) is not None:
-                self._take_message(message)
-        else:
-            raise Malformed(f"a record of type {record.kind} before the handshake is over")
+            record = record._replace(data=bytes([FATAL]) + record.data[1:])
+        super().take(record)
 
-    def _take_message(self, message: Message) -> None:
+    def take_message(self, message: Message) -> None:
+        """Take one handshake message."""
         if self.hello is None:
             if message.kind != SERVER_HELLO:
                 raise Malformed(f"a handshake message of type {message.kind} before ServerHello")
