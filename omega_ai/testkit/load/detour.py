@@ -35,7 +35,6 @@ class DetourCost(Struct, frozen=True, kw_only=True, omit_defaults=True):
     measured."""
     late_p99_ns: int = 0
     """How late it came to what was due (99th percentile of looks at a regular distance)."""
-    late_max_ns: int = 0
     cpu_s: float = 0.0
     wall_s: float = 0.0
 
@@ -63,8 +62,3 @@ class Lateness:
     def p99_ns(self) -> int:
         """0 if nothing was seen."""
         return self._seen.percentile(99) or 0
-
-    @property
-    def maximum_ns(self) -> int:
-        """The longest."""
-        return self._seen.maximum

@@ -165,7 +165,6 @@ class _Service:
             unreached=self._unreached,
             added_ns=self._added,
             late_p99_ns=self._late.p99_ns,
-            late_max_ns=self._late.maximum_ns,
             cpu_s=cpu_seconds() - self._cpu,
             wall_s=time.monotonic() - self._began,
         )

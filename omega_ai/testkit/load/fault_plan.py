@@ -26,7 +26,6 @@ PROCESS_FAULTS: Final = ("pause", "starve", "descriptors", "memory", "reload", "
 _PROCESS_ENDS: Final = frozenset({"pause", "descriptors", "memory", "kill-child"})
 """Faults of a process by which connections may end, or not come about."""
 DELIVERY: Final = frozenset({"lost", "duplicated", "reordered", "corrupted", "unexpected"})
-ENDINGS: Final = frozenset({"unknown", "refused", "closed"})
 WAITING: Final = ("timeout:", "backlog:")
 """Beginnings of errors that say that something took too long."""
 

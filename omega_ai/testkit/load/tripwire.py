@@ -25,7 +25,7 @@ class Tripwire:
         self._longest = max((threshold.window_s or 0.0 for threshold in self._thresholds), default=0.0)
         self._windows: list[Measured] = []
         self._sofar: Measured | None = None
-        self._phases: dict[str, Measured] = {}
+        self._places: dict[str, Measured] = {}
         """By ``phase NAME`` or ``fault NAME``, what was seen of it so far."""
 
     def __bool__(self) -> bool:
@@ -41,8 +41,8 @@ class Tripwire:
         self._sofar = window if self._sofar is None else merged([self._sofar, window], "run so far")
         inside = ([] if phase is None else [f"phase {phase}"]) + [f"fault {name}" for name in faults]
         for place in inside:
-            known = self._phases.get(place)
-            self._phases[place] = window if known is None else merged([known, window], place)
+            known = self._places.get(place)
+            self._places[place] = window if known is None else merged([known, window], place)
         for threshold in self._thresholds:
             for part in self._parts(threshold, inside):
                 verdict, observed, _ = judge(threshold, part)
@@ -57,7 +57,9 @@ class Tripwire:
         for what, name in (("phase", threshold.phase), ("fault", threshold.fault)):
             if name is not None:
                 wanted = [place for place in inside if place.startswith(f"{what} ")]
-                found = [self._phases[place] for place in wanted if name in ("*", place[6:])]
+                if name != "*":
+                    wanted = [place for place in wanted if place == f"{what} {name}"]
+                found = [self._places[place] for place in wanted]
         return [part for part in found if part is not None and self._may_tell(threshold, part)]
 
     def _may_tell(self, threshold: Threshold, part: Measured) -> bool:
