@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 import msgspec
 
 from omega_ai.testkit.experiment.model import FaultStep
+from omega_ai.testkit.load.child import Child
 from omega_ai.testkit.load.detour import Detour
 from omega_ai.testkit.load.disturber import (
     LINE_LIMIT,
@@ -83,7 +83,7 @@ class Disturbance:
         """Where connections go."""
         self._plan, self._steps = plan, steps
         self._pid = pid if any(step.process is not None for step in steps) else None
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: Child | None = None
 
     async def stand(self) -> None:
         """Start it, and wait until it is ready.
@@ -91,14 +91,7 @@ class Disturbance:
         Raises:
             DisturbanceFailed: it cannot be had.
         """
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "omega_ai.testkit.load.disturber",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_LIMIT,
-        )
+        self._child = await Child.start("omega_ai.testkit.load.disturber", line_limit=LINE_LIMIT)
         plan = self._plan
         detours = any(map(is_proxied, self._steps))
         self._tell(
@@ -140,43 +133,30 @@ class Disturbance:
 
     async def leave(self) -> None:
         """Leave no process behind, and none stopped."""
-        process = self._process
-        if process is None:
+        if self._child is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            async with asyncio.timeout(END_S):
-                await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-        if process.returncode and self._pid is not None:  # it may not have come to mending
+        code = await self._child.end(END_S)
+        if code and self._pid is not None:  # it may not have come to mending
             for pid in (self._pid, *children(self._pid)):
                 with contextlib.suppress(PermissionError):
                     send(pid, signal.SIGCONT)
 
     def _tell(self, order: Orders) -> None:
-        process = self._process
-        if process is not None and process.stdin is not None and not process.stdin.is_closing():
-            process.stdin.write(msgspec.json.encode(order) + b"\n")
+        if self._child is not None:
+            self._child.tell(order)
 
     async def _report(self, within_s: float) -> Reports:
-        process = self._process
-        assert process is not None  # noqa: S101 - it was started
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        child = self._child
+        assert child is not None  # noqa: S101 - it was started
         try:
             async with asyncio.timeout(within_s):
-                line = await process.stdout.readline()
+                line = await child.reports.readline()
         except TimeoutError:
             raise DisturbanceFailed(
                 f"the process that makes the faults said nothing for {within_s:g} s"
             ) from None
         if not line:
-            code = await process.wait()
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            raise DisturbanceFailed(f"the process that makes the faults {how}")
+            raise DisturbanceFailed(f"the process that makes the faults {await child.how_it_ended()}")
         report: Reports = msgspec.json.decode(line, type=Reports)
         if isinstance(report, Failed):
             raise DisturbanceFailed(f"the faults cannot be made: {report.text}")

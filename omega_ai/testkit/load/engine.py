@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from omega_ai.testkit.load.child import Child
 from omega_ai.testkit.load.detour import Detour
 from omega_ai.testkit.load.disturbance import Disturbance, DisturbanceFailed, disturbed
 from omega_ai.testkit.load.plan import LoadPlan
@@ -23,6 +23,8 @@ HEAD_START_S: Final = 0.1
 """Seconds from all being ready until the start."""
 OVERDUE_S: Final = 30.0
 """Seconds after which a worker that should have ended is given up."""
+END_S: Final = 2.0
+"""A worker that has not ended by then is killed."""
 REPORT_LIMIT: Final = 1 << 30
 
 
@@ -162,17 +164,11 @@ class _Hand:
 
     def __init__(self, plan: LoadPlan, worker: int, detour: Detour | None = None) -> None:
         self._plan, self._worker, self._detour = plan, worker, detour
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: Child | None = None
 
     async def prepare(self) -> None:
         """Start it, and wait until it is ready."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "omega_ai.testkit.load.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        self._child = await Child.start("omega_ai.testkit.load.worker")
         self.tell(Prepare(self._plan, self._worker, self._detour))
         report = await self._report()
         if isinstance(report, Failed):
@@ -182,9 +178,8 @@ class _Hand:
 
     def tell(self, order: Prepare | Start | Stop) -> None:
         """Give it an order."""
-        process = self._process
-        if process is not None and process.stdin is not None and not process.stdin.is_closing():
-            process.stdin.write(msgspec.json.encode(order) + b"\n")
+        if self._child is not None:
+            self._child.tell(order)
 
     async def work(self, joiner: _Joiner) -> Tally:
         """Wait for its end."""
@@ -199,33 +194,21 @@ class _Hand:
                 raise LoadError(report.text)
 
     async def _report(self) -> Reports:
-        process = self._process
-        assert process is not None  # noqa: S101 - it was started
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        child = self._child
+        assert child is not None  # noqa: S101 - it was started
         try:
-            size = int.from_bytes(await process.stdout.readexactly(4), "big")
+            size = int.from_bytes(await child.reports.readexactly(4), "big")
             if size > REPORT_LIMIT:
                 raise LoadError("a worker's report is too long")
-            return _decoder.decode(await process.stdout.readexactly(size))
+            return _decoder.decode(await child.reports.readexactly(size))
         except asyncio.IncompleteReadError:
-            code = await process.wait()
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            how = await child.how_it_ended()
             raise LoadError(f"a worker {how}; what it wrote to standard error says more") from None
 
     async def end(self) -> None:
         """Leave no process behind."""
-        process = self._process
-        if process is None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            async with asyncio.timeout(2.0):
-                await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        if self._child is not None:
+            await self._child.end(END_S)
 
 
 _decoder: Final[msgspec.msgpack.Decoder[Reports]] = msgspec.msgpack.Decoder(Reports)
