@@ -9,6 +9,9 @@ venue's socket until the message that came of it has been received from a client
 parsing, sequence check, price, broker, encoding, and both trips through the kernel. One message at a time, so
 that nothing waits for anything else.
 
+The feed has a core of its own and this process another, where there are two: otherwise a receiver that spins
+takes the feed's.
+
 Measured in two ways, by turns. A receiver that *spins* asks the kernel for bytes again and again: what is
 measured is the feed and nothing else. One that *sleeps* has to be woken up, as a client is that has nothing
 else to do: that is the system's work, and takes as long as the feed's own part on many machines.
@@ -119,9 +122,15 @@ async def measure(samples: int, seed: int) -> None:
     command += f"--venue kraken --broker memory --port {port} --tls-port off --http-port off".split()
     command += ["--price-interval-ms", "0", "--log-level", "error"]
     environment = {**os.environ, "WSS_URL_KRAKEN": exchange.url, "REST_URL_KRAKEN": exchange.rest_url}
+    first, *others = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else [None]
+    apart = first is not None and bool(others)
+    if apart:
+        os.sched_setaffinity(0, {first})  # which the feed inherits
     feed = subprocess.Popen(  # noqa: ASYNC220 - nothing else is to happen meanwhile
         command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
+    if apart:
+        os.sched_setaffinity(0, set(others))
     try:
         receiver = await connect(port, feed)
         async with asyncio.timeout(_START_S):
